@@ -1,0 +1,1 @@
+"""From raw data to a monitored prediction: one package, one folder a concern."""

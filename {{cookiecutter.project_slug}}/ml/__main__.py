@@ -1,0 +1,234 @@
+"""The verbs, in the order of the flow. Each loads only what it needs, and says what it read and wrote."""
+
+import sys
+from collections.abc import Callable
+from datetime import date, datetime
+from functools import wraps
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from ml.errors import ContractError
+from ml.progress import say
+from ml.settings import settings
+
+app = typer.Typer(help=__doc__, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
+pipeline = typer.Typer(
+    help="Run ingest to register as one Kubeflow pipeline, or compile it.", no_args_is_help=True
+)
+
+Day = Annotated[
+    datetime | None, typer.Option(formats=["%Y-%m-%d"], help="A day; by default from project.toml.")
+]
+
+
+def verb(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Make a command that ends a broken contract with one line and exit code 1."""
+
+    @wraps(function)
+    def run(*words: Any, **options: Any) -> None:
+        try:
+            function(*words, **options)
+        except ContractError as error:
+            print(f"error: {error}", file=sys.stderr)
+            raise typer.Exit(1) from None
+
+    return run
+
+
+def flow(name: str, made_by: str | None = None) -> Path:
+    """Return where a step's output lies when verbs are run alone; one that must be there names who makes it."""
+    from ml.store import files
+
+    path = files.local(files.join(settings().store_url, "flow"), "steps run alone") / name
+    if made_by and not path.exists():
+        raise ContractError("flow", f"{path} is not there", f"Run `ml {made_by}` first")
+    return path
+
+
+def window(since: datetime | None, until: datetime | None) -> tuple[date, date]:
+    """Return the training window: what was asked for, else what project.toml says."""
+    data = settings().data
+    return since.date() if since else data.since, until.date() if until else data.until
+
+
+@app.command()
+@verb
+def ingest(since: Day = None, until: Day = None) -> None:
+    """Read the window's partitions, day by day, into one table of raw records."""
+    from ml.training.ingest import ingest
+
+    ingest(settings().lake_url, *window(since, until), flow("records.parquet"))
+
+
+@app.command()
+@verb
+def validate(since: Day = None, until: Day = None) -> None:
+    """Check the records against the schema; stop and say why when they break it."""
+    records = flow("records.parquet", made_by="ingest")
+    from ml.training.validate import validate
+
+    validate(records, *window(since, until), flow("validation.json"), flow("data_docs"))
+
+
+@app.command()
+@verb
+def features() -> None:
+    """Compute every feature of every record."""
+    records = flow("records.parquet", made_by="ingest")
+    from ml.training.features import features
+
+    features(records, flow("table.parquet"))
+
+
+@app.command()
+@verb
+def train() -> None:
+    """Refuse leaks, fit the ladder, choose the simplest rung within the margin."""
+    table = flow("table.parquet", made_by="features")
+    from ml.training.train import train
+
+    train(table, flow("model"), settings().train.seed, settings().train.threads)
+
+
+@app.command()
+@verb
+def evaluate() -> None:
+    """Judge every rung on the test weeks, with intervals."""
+    table, model = flow("table.parquet", made_by="features"), flow("model", made_by="train")
+    from ml.training.evaluate import evaluate
+
+    evaluate(table, model, flow("evaluation.json"), settings().train.seed)
+
+
+@app.command()
+@verb
+def register() -> None:
+    """Seal model, schema, reference and golden records as a bundle."""
+    made = [("records.parquet", "ingest"), ("table.parquet", "features"), ("model", "train")]
+    made += [("evaluation.json", "evaluate"), ("validation.json", "validate")]
+    paths = [flow(name, made_by) for name, made_by in made]
+    from ml.training.register import register
+
+    register(*paths, settings().store_url)
+
+
+@app.command()
+@verb
+def release(
+    bundle: Annotated[
+        str | None, typer.Argument(help="Digest of the bundle, or its beginning; by default the newest.")
+    ] = None,
+) -> None:
+    """Name a bundle as the champion of this environment."""
+    from ml.delivery.release import release
+
+    release(settings().store_url, bundle)
+
+
+@app.command()
+@verb
+def serve(
+    host: Annotated[
+        str | None, typer.Option(help="Address to listen on; by default from project.toml.")
+    ] = None,
+    port: Annotated[int | None, typer.Option(help="Port to listen on; by default from project.toml.")] = None,
+) -> None:
+    """Answer predictions over HTTP until stopped."""
+    from ml.serving.server import serve
+
+    serve(host or settings().serve.host, port or settings().serve.port)
+
+
+@app.command()
+@verb
+def replay(
+    since: Annotated[datetime, typer.Option(formats=["%Y-%m-%d"], help="First day of flights to send.")],
+    until: Annotated[datetime, typer.Option(formats=["%Y-%m-%d"], help="Last day.")],
+    url: Annotated[str | None, typer.Option(help="The service; by default where `ml serve` listens.")] = None,
+    single: Annotated[bool, typer.Option("--single", help="Send records one by one, not in bulk.")] = False,
+) -> None:
+    """Send later real records through the running service and, as simulated time passes, their outcomes."""
+    from ml.replay import replay
+
+    serve = settings().serve
+    replay(
+        settings().lake_url, since.date(), until.date(), url or f"http://{serve.host}:{serve.port}", single
+    )
+
+
+@app.command()
+@verb
+def monitor(
+    until: Day = None,
+    report: Annotated[
+        Path | None, typer.Option(help="Where the HTML report goes; by default below the store.")
+    ] = None,
+) -> None:
+    """Compare what was served with what was trained on; write the report and the verdict."""
+    from ml.monitoring.monitor import monitor
+
+    monitor(until.date() if until else None, report)
+
+
+@app.command()
+@verb
+def retrain(
+    force: Annotated[bool, typer.Option("--force", help="Train even when nothing asks for it.")] = False,
+) -> None:
+    """Train on the newest matured days when the last verdict asks for it."""
+    from ml.monitoring.retraining import asked
+
+    new_window = asked(force)
+    if new_window is None:
+        say("retrain", "the last verdict asks for nothing")
+        return
+    say("retrain", f"training on {new_window[0]} to {new_window[1]}")
+    from ml.training.pipeline import run
+
+    digest = run(*new_window).bundle
+    say("retrain", f"bundle {digest[:12]} is a challenger; `ml release {digest[:12]}` makes it the champion")
+
+
+@pipeline.command("run")
+@verb
+def pipeline_run(since: Day = None, until: Day = None) -> None:
+    """Run the pipeline on this machine, with Kubeflow's local runner."""
+    from ml.training.pipeline import run
+
+    ran = run(*window(since, until))
+    say("pipeline", f"registered bundle {ran.bundle}, Data Docs in {ran.data_docs}")
+
+
+@pipeline.command("compile")
+@verb
+def pipeline_compile(
+    target: Annotated[Path, typer.Argument(help="The file to write.")] = Path("pipeline.yaml"),
+) -> None:
+    """Write the pipeline as IR YAML; the image of its steps, by digest, is its parameter `image`."""
+    from ml.training.pipeline import compile
+
+    compile(target)
+    say("pipeline", f"wrote {target}")
+
+
+app.add_typer(pipeline, name="pipeline")
+
+
+@app.command()
+@verb
+def demo() -> None:
+    """Do all of it on this machine, with a simulated spring and summer, and show what came out."""
+    from ml.demo import demo
+
+    demo()
+
+
+def main() -> None:
+    """Run the command line."""
+    app()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""What the subsystems agree on; training, serving and monitoring meet here and nowhere else."""

@@ -1,0 +1,134 @@
+"""The bundle: a model with all that is needed to serve, check and watch it, named by the hash of its core.
+
+The core (manifest, graph, reference, golden records) decides and is hashed; what lies beside it (model card,
+whylogs profile) explains. A bundle is immutable: whoever loads one proves its hash first.
+"""
+
+import hashlib
+import json
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from ml.contract.reference import Reference
+from ml.contract.schema import record_type
+from ml.contract.scorer import Scorer
+from ml.errors import ContractError
+from ml.features.table import NAMES, columns_of, inputs
+from ml.store import files
+
+CONTRACT = 1  # raised when a service of today could misread a bundle of tomorrow
+MANIFEST = "bundle.json"
+NEWEST = "newest"
+CORE = (
+    "golden.json",
+    "model.onnx",
+    "reference.json",
+    MANIFEST,
+)  # the manifest last: with it a bundle is there
+TOLERANCE = 1e-6  # of a golden score, across machines
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """A loaded bundle whose hash was right."""
+
+    digest: str
+    manifest: dict[str, Any]
+    model: bytes
+    reference: Reference
+    golden: list[dict[str, Any]]
+
+    @cached_property
+    def scorer(self) -> Scorer:
+        """The model, ready to score."""
+        return Scorer(self.model)
+
+    @property
+    def threshold(self) -> float:
+        """The score from which the decision is to act, in 0..1."""
+        return float(self.manifest["threshold"])
+
+    def replay_golden(self) -> int:
+        """Score the golden records again and return how many; raises ContractError when one differs."""
+        records = [record_type().model_validate_json(json.dumps(each["record"])) for each in self.golden]
+        scores = self.scorer.score(inputs(columns_of(records)))
+        apart = np.abs(scores - np.array([each["score"] for each in self.golden]))
+        if not len(apart) or apart.max() > TOLERANCE:
+            worst = f"{apart.max():.2g}" if len(apart) else "no golden record"
+            raise ContractError(
+                "bundle",
+                f"golden records of {self.digest[:12]} do not score as when it was made ({worst})",
+                "Train again",
+            )
+        return len(records)
+
+
+def digest_of(core: dict[str, bytes]) -> str:
+    """Return the name of a bundle: the SHA-256 over its core's file names and their hashes."""
+    lines = [f"{hashlib.sha256(core[name]).hexdigest()}  {name}\n" for name in sorted(CORE)]
+    return hashlib.sha256("".join(lines).encode()).hexdigest()
+
+
+def dump(content: Any) -> bytes:
+    """Return JSON that is the same bytes for the same content."""
+    return json.dumps(content, sort_keys=True, indent=1, allow_nan=False).encode()
+
+
+def folder(store: str, digest: str) -> str:
+    """Return where a bundle lies in the store."""
+    return files.join(store, "bundles", digest)
+
+
+def save(store: str, core: dict[str, bytes], beside: dict[str, bytes]) -> str:
+    """Put a bundle into the store and return its digest; one that is there already stays as it is."""
+    digest = digest_of(core)
+    home = folder(store, digest)
+    if not files.exists(files.join(home, MANIFEST)):
+        for name, content in beside.items():
+            files.write(files.join(home, name), content)
+        for name in CORE:
+            files.write(files.join(home, name), core[name])
+    files.write(files.join(store, "bundles", NEWEST), digest.encode())
+    return digest
+
+
+def newest(store: str) -> str:
+    """Return the digest of the bundle that was saved last."""
+    try:
+        return files.read(files.join(store, "bundles", NEWEST)).decode()
+    except FileNotFoundError:
+        raise ContractError("bundle", f"there is no bundle in {store}", "Run `ml pipeline run`") from None
+
+
+def load(store: str, digest: str) -> Bundle:
+    """Return a bundle; raises ContractError when it is absent, altered, or of a newer contract."""
+    home = folder(store, digest)
+    try:
+        core = {name: files.read(files.join(home, name)) for name in CORE}
+    except FileNotFoundError:
+        raise ContractError(
+            "bundle", f"there is no bundle {digest[:12]} in {store}", "Run `ml register`"
+        ) from None
+    found = digest_of(core)
+    if found != digest:
+        raise ContractError(
+            "bundle", f"{home} was altered: its core hashes to {found[:12]}", "Register it again"
+        )
+    manifest = json.loads(core[MANIFEST])
+    if manifest["contract"] > CONTRACT:
+        raise ContractError(
+            "bundle",
+            f"{digest[:12]} is of contract {manifest['contract']}, this code reads up to {CONTRACT}",
+            "Upgrade the service",
+        )
+    if manifest["features"] != list(NAMES):
+        raise ContractError(
+            "bundle",
+            f"{digest[:12]} was trained on other features than ml/problem/features.py lists",
+            "Train again",
+        )
+    reference = Reference.load(core["reference.json"])
+    return Bundle(digest, manifest, core["model.onnx"], reference, json.loads(core["golden.json"]))

@@ -1,0 +1,28 @@
+"""The only place that reads the time: wall time, or the simulated time that a replay tells."""
+
+from datetime import UTC, datetime
+
+
+def parse(text: str) -> datetime:
+    """Return an ISO 8601 moment with offset as UTC; raises ValueError for anything else."""
+    moment = datetime.fromisoformat(text)
+    if moment.tzinfo is None:
+        raise ValueError(f"{text} has no offset from UTC")
+    return moment.astimezone(UTC)
+
+
+class Clock:
+    """Tells the time in UTC; a simulated clock stands where it was last set and never goes back."""
+
+    def __init__(self, kind: str) -> None:
+        self.simulated = kind == "simulated"
+        self._now = datetime.min.replace(tzinfo=UTC)
+
+    def set(self, moment: datetime) -> None:
+        """Move a simulated clock forward; wall time cannot be moved."""
+        if self.simulated:
+            self._now = max(self._now, moment)
+
+    def now(self) -> datetime:
+        """Return the current moment."""
+        return self._now if self.simulated else datetime.now(UTC)

@@ -1,0 +1,84 @@
+"""The event log: what was predicted and what came of it, as append-only segments of JSON lines.
+
+A writer never touches another writer's segment and a line is whole or ignored, so a crash costs at most the
+line that was being written.
+"""
+
+import json
+import os
+import uuid
+from collections.abc import Iterable, Iterator
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import AwareDatetime, BaseModel, ConfigDict
+
+from ml.errors import ContractError
+
+SUFFIX = ".jsonl"
+
+
+class Event(BaseModel):
+    """Something that happened to one request, at a moment in UTC."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    request_id: str
+    time: AwareDatetime
+
+
+class Prediction(Event):
+    """What the model was given and what it answered; a number that was missing is None, a category ""."""
+
+    kind: Literal["prediction"] = "prediction"
+    bundle: str
+    score: float
+    decision: bool
+    features: dict[str, float | str | None]
+
+
+class Outcome(Event):
+    """What truly came of a request."""
+
+    kind: Literal["outcome"] = "outcome"
+    outcome: bool
+
+
+class EventLog:
+    """Appends events to a segment of its own below `folder`."""
+
+    def __init__(self, folder: Path) -> None:
+        self._segment = folder / f"{os.getpid()}-{uuid.uuid4().hex[:8]}{SUFFIX}"
+        self._file = None
+
+    def append(self, events: Iterable[Event]) -> None:
+        """Write events and hand them to the operating system; raises OSError when it cannot."""
+        lines = "".join(event.model_dump_json() + "\n" for event in events)
+        if self._file is None:
+            self._file = self._segment.open("a", encoding="utf-8")
+        self._file.write(lines)
+        self._file.flush()
+
+    def close(self) -> None:
+        """Close the segment."""
+        if self._file is not None:
+            self._file.close()
+            self._file = None
+
+
+def read(folder: Path) -> Iterator[dict[str, Any]]:
+    """Yield every whole event below `folder` as a mapping, `time` as datetime; a torn last line is passed over."""
+    for segment in sorted(folder.glob(f"*{SUFFIX}")):
+        with segment.open(encoding="utf-8") as lines:
+            for number, line in enumerate(lines, start=1):
+                if not line.endswith("\n"):
+                    break
+                try:
+                    event = json.loads(line)
+                    event["time"] = datetime.fromisoformat(event["time"])
+                except (ValueError, KeyError, TypeError) as error:
+                    raise ContractError(
+                        "events", f"{segment.name} line {number} is no event", "Move the file away"
+                    ) from error
+                yield event

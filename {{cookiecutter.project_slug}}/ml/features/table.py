@@ -1,0 +1,91 @@
+"""From records to the model's input: the same few lines for one request, for a bulk, and for the training table."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel
+
+from ml.contract import schema
+from ml.features.definition import Array, Columns, Feature
+from ml.problem.features import FEATURES
+
+if TYPE_CHECKING:  # serving has no data frames
+    import pandas as pd
+
+NUMBERS = tuple(feature for feature in FEATURES if feature.kind == "number")
+CATEGORIES = tuple(feature for feature in FEATURES if feature.kind == "category")
+NAMES = tuple(feature.name for feature in (*NUMBERS, *CATEGORIES))
+
+MISSING = ""  # how a category says that it has no value; a number says NaN
+
+
+class Inputs(NamedTuple):
+    """What the model reads: `numbers` float32 [n, NUMBERS], `categories` str objects [n, CATEGORIES]."""
+
+    numbers: NDArray[np.float32]
+    categories: NDArray[np.object_]
+
+
+def _array(values: Sequence[Any], kind: str) -> Array:
+    if kind == "number":
+        return np.array([np.nan if value is None else value for value in values], dtype=np.float64)
+    if kind == "time":
+        return np.array([value.timestamp() for value in values], dtype=np.float64).astype("datetime64[s]")
+    return np.array(values, dtype=object)
+
+
+def columns_of(records: Sequence[BaseModel]) -> Columns:
+    """Return records as one array a field: float64 (NaN for None), objects (None for None) or UTC datetime64[s]."""
+    return {
+        column.name: _array([getattr(record, column.name) for record in records], column.kind)
+        for column in schema.columns()
+    }
+
+
+def columns_of_frame(frame: "pd.DataFrame") -> Columns:
+    """Return a frame of records as one array a field, the same arrays as `columns_of` gives for the records."""
+    found: dict[str, Array] = {}
+    for column in schema.columns():
+        values = frame[column.name]
+        if column.kind == "number":
+            found[column.name] = values.to_numpy(np.float64, na_value=np.nan)
+        elif column.kind == "time":
+            found[column.name] = values.dt.tz_convert("UTC").dt.tz_localize(None).to_numpy("datetime64[s]")
+        else:
+            found[column.name] = values.astype(object).where(values.notna(), None).to_numpy(object)
+    return found
+
+
+def json_of_frame(frame: "pd.DataFrame") -> list[dict[str, Any]]:
+    """Return a frame's records as a client would send them: plain values, None for missing, ISO 8601 times."""
+    arrays = []
+    for column in schema.columns():
+        values = frame[column.name]
+        if column.kind == "time":
+            plain = [value.isoformat() for value in values]
+        else:
+            cast = int if column.integer else float if column.kind == "number" else str
+            plain = [
+                None if absent else cast(value) for value, absent in zip(values, values.isna(), strict=True)
+            ]
+        arrays.append(plain)
+    names = [column.name for column in schema.columns()]
+    return [dict(zip(names, row, strict=True)) for row in zip(*arrays, strict=True)]
+
+
+def _stack(features: Sequence[Feature], records: Columns, rows: int, dtype: Any) -> NDArray[Any]:
+    """Return one column a feature, [rows, features]."""
+    table = np.empty((rows, len(features)), dtype=dtype)
+    for place, feature in enumerate(features):
+        table[:, place] = feature.compute(records)
+    return table
+
+
+def inputs(records: Columns) -> Inputs:
+    """Compute every feature of the records."""
+    rows = len(next(iter(records.values())))
+    categories = _stack(CATEGORIES, records, rows, object)
+    categories[categories == None] = MISSING  # noqa: E711 - elementwise
+    return Inputs(_stack(NUMBERS, records, rows, np.float32), categories)

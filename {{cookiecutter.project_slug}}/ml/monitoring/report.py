@@ -1,0 +1,43 @@
+"""The monitor's report: one HTML page with everything in it, readable offline."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from jinja2 import Environment, StrictUndefined
+from markupsafe import Markup
+
+from ml.contract.framing import framing
+from ml.monitoring import drift, plots
+from ml.settings import settings
+
+if TYPE_CHECKING:
+    from ml.monitoring.monitor import Look
+
+PAGE = Path(__file__).with_name("report.html")
+
+
+def render(look: "Look", verdict: dict[str, Any]) -> str:
+    """Return the page."""
+    variables = {variable.name: variable for variable in look.bundle.reference.variables}
+    scored = next(each for each in look.drifts if each.name == "score")
+    matured = look.window.where(look.window.matured)
+    pictures = {
+        "performance": plots.performance(look.bundle.reference, look.served),
+        "alarm": plots.alarm(look.signal, len(look.days)),
+        "scores": plots.scores(scored, drift.cells(variables["score"])),
+        "calibration": plots.calibration(matured),
+        "drift": plots.drift(look.drifts),
+    }
+    page = Environment(autoescape=True, undefined=StrictUndefined).from_string(PAGE.read_text())
+    return page.render(
+        project=settings().project,
+        framing=framing(),
+        verdict=verdict,
+        look=look,
+        days=len(look.days),
+        coverage=float(np.mean(look.window.matured)),
+        tested=look.bundle.manifest["test"][look.bundle.manifest["rung"]],
+        profiles=drift.summary(*look.profiles, list(variables)).to_dict("index"),
+        pictures={name: Markup(svg) for name, svg in pictures.items()},
+    )

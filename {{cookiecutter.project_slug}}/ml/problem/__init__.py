@@ -1,0 +1,1 @@
+"""YOURS: all that is particular to this problem, and nothing else."""

@@ -1,0 +1,62 @@
+"""The ladder: from knowing only the base rate to gradient boosting, simplest first.
+
+Every rung is an unfitted scikit-learn estimator with `predict_proba`, fitted on a frame that holds the number
+features first (float32, NaN where missing) and the category features after them (text, "" where missing).
+Columns are named by place, so that the whole rung exports as one ONNX graph.
+"""
+
+from lightgbm import LGBMClassifier
+from sklearn.base import ClassifierMixin
+from sklearn.compose import ColumnTransformer
+from sklearn.dummy import DummyClassifier
+from sklearn.impute import SimpleImputer
+from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import StratifiedKFold
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import OneHotEncoder, StandardScaler, TargetEncoder
+
+from ml.features.table import CATEGORIES, NAMES, NUMBERS
+
+FEW = ["carrier", "origin", "dest", "aircraft_model"]  # categories that a column each can hold
+
+
+def places(names: list[str]) -> list[int]:
+    """Return where features stand in the model's input."""
+    return [NAMES.index(name) for name in names]
+
+
+def ladder(seed: int, threads: int) -> dict[str, ClassifierMixin]:
+    """Return the rungs by name, simplest first."""
+    numbers = places([feature.name for feature in NUMBERS])
+    categories = places([feature.name for feature in CATEGORIES])
+    folds = StratifiedKFold(shuffle=True, random_state=seed)  # a row's own outcome never encodes its category
+    linear = ColumnTransformer(
+        [
+            ("numbers", make_pipeline(SimpleImputer(strategy="median"), StandardScaler()), numbers),
+            ("few", OneHotEncoder(handle_unknown="ignore", sparse_output=False), places(FEW)),
+            ("many", TargetEncoder(cv=folds), places(["tailnum"])),
+        ]
+    )
+    trees = ColumnTransformer(
+        [("numbers", "passthrough", numbers), ("categories", TargetEncoder(cv=folds), categories)]
+    )
+    boosting = LGBMClassifier(
+        n_estimators=200,
+        learning_rate=0.03,
+        num_leaves=15,
+        min_child_samples=200,
+        subsample=0.8,
+        subsample_freq=1,
+        colsample_bytree=0.6,
+        reg_lambda=10.0,
+        random_state=seed,
+        n_jobs=threads,
+        deterministic=True,
+        force_row_wise=True,
+        verbose=-1,
+    )
+    return {
+        "constant": DummyClassifier(strategy="prior"),
+        "logistic": make_pipeline(linear, LogisticRegression(C=0.1, max_iter=300)),
+        "lightgbm": make_pipeline(trees, boosting),
+    }

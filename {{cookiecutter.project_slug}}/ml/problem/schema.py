@@ -1,0 +1,72 @@
+"""One scheduled flight, as it is known two hours before departure: the only place where a column is described."""
+
+from typing import Annotated
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
+
+from ml.features.definition import Columns
+
+Airport = Annotated[str, Field(pattern=r"^[A-Z]{3}$")]
+Words = Annotated[str, Field(pattern=r"^[\x20-\x7e]{1,80}$")]
+
+EXAMPLE = {
+    "carrier": "UA",
+    "flight": 1545,
+    "origin": "EWR",
+    "dest": "IAH",
+    "scheduled_departure": "2013-04-01T05:15:00-04:00",
+    "scheduled_minutes": 244,
+    "distance": 1400,
+    "tailnum": "N14228",
+    "aircraft_built": 1999,
+    "aircraft_manufacturer": "BOEING",
+    "aircraft_model": "737-824",
+    "aircraft_engine": "Turbo-fan",
+    "aircraft_engines": 2,
+    "aircraft_seats": 149,
+}
+
+
+class Flight(BaseModel):
+    """One scheduled flight; optional fields may be null or absent."""
+
+    model_config = ConfigDict(
+        extra="forbid", strict=True, frozen=True, json_schema_extra={"example": EXAMPLE}
+    )
+
+    carrier: Annotated[str, Field(pattern=r"^[A-Z0-9]{2}$", description="IATA code of the airline")]
+    flight: Annotated[int, Field(ge=1, le=9999, description="flight number")]
+    origin: Annotated[Airport, Field(description="IATA code of the airport of departure")]
+    dest: Annotated[Airport, Field(description="IATA code of the airport of arrival")]
+    scheduled_departure: Annotated[AwareDatetime, Field(description="with offset from UTC")]
+    scheduled_minutes: Annotated[int, Field(ge=15, le=1200, description="scheduled departure to arrival")]
+    distance: Annotated[int, Field(ge=10, le=10000, description="miles")]
+    tailnum: Annotated[
+        Words | None, Field(description="aircraft planned: the one that last flew this number")
+    ] = None
+    aircraft_built: Annotated[int | None, Field(ge=1930, le=2100, description="year")] = None
+    aircraft_manufacturer: Words | None = None
+    aircraft_model: Words | None = None
+    aircraft_engine: Annotated[Words | None, Field(description="kind of engine")] = None
+    aircraft_engines: Annotated[int | None, Field(ge=1, le=8)] = None
+    aircraft_seats: Annotated[int | None, Field(ge=1, le=900)] = None
+
+
+Record = Flight
+KEY = ("carrier", "flight", "origin", "dest", "scheduled_departure")
+
+TWO_HOURS = np.timedelta64(120, "m")
+AN_HOUR = np.timedelta64(60, "m")
+
+
+def predicted_at(flights: Columns) -> NDArray[np.datetime64]:
+    """Return when each prediction is made, UTC: two hours before scheduled departure."""
+    return flights["scheduled_departure"].astype("datetime64[s]") - TWO_HOURS
+
+
+def known_at(flights: Columns) -> NDArray[np.datetime64]:
+    """Return when each outcome is known, UTC: an hour after scheduled arrival nobody can be less late."""
+    departure = flights["scheduled_departure"].astype("datetime64[s]")
+    return departure + flights["scheduled_minutes"].astype("timedelta64[m]") + AN_HOUR

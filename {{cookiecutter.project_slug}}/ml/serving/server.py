@@ -1,0 +1,127 @@
+"""Starts the service as a process of its own: checks first what would stop it, so that errors are one line."""
+
+import contextlib
+import os
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+
+from ml.contract import bundle, release
+from ml.errors import ContractError
+from ml.progress import say
+from ml.settings import ROOT, settings
+from ml.store import files
+
+
+def serve(host: str, port: int) -> None:
+    """Become the server; returns only by raising ContractError when it must not or cannot start."""
+    champion = check(host, port)
+    say(
+        "serve",
+        f"bundle {champion[:12]} on http://{host}:{port}, predictions logged in {settings().events_url}",
+    )
+    sys.stdout.flush()
+    os.chdir(ROOT)
+    os.execve(sys.executable, _command(host, port), _environment())
+
+
+@contextlib.contextmanager
+def running(host: str, port: int, clock: str, log: Path) -> Iterator[str]:
+    """Run the server beside this process; yields its URL once it is ready, and ends it however the block ends."""
+    check(host, port)
+    environment = {**_environment(), "ML_SERVE_CLOCK": clock}
+    with log.open("wb") as output:
+        process = subprocess.Popen(
+            _command(host, port),
+            cwd=ROOT,
+            env=environment,
+            stdout=output,
+            stderr=output,
+            start_new_session=True,
+        )
+    try:
+        url = f"http://{host}:{port}"
+        _wait(url, process, log)
+        yield url
+    finally:
+        _end(process)
+
+
+def check(host: str, port: int) -> str:
+    """Return the champion's digest; raises ContractError when bundle, event log or port would stop the server."""
+    conf = settings()
+    champion = release.read().champion
+    bundle.load(conf.store_url, champion).replay_golden()
+    files.local(conf.events_url, "events")
+    try:
+        with socket.create_server((host, port)):
+            pass
+    except OSError as error:
+        raise ContractError(
+            "serve", f"{host}:{port} cannot be used: {error.strerror}", "Choose another with --port"
+        ) from error
+    return champion
+
+
+def free_port() -> int:
+    """Return a port of the loopback address that nobody uses now."""
+    with socket.create_server(("127.0.0.1", 0)) as found:
+        return int(found.getsockname()[1])
+
+
+def _command(host: str, port: int) -> list[str]:
+    return [
+        sys.executable,
+        "-m",
+        "bentoml",
+        "serve",
+        "ml.serving.service:Service",
+        "--host",
+        host,
+        "--port",
+        str(port),
+    ]
+
+
+def _environment() -> dict[str, str]:
+    """Return the environment of the server: nothing phones home, and its files lie in the store."""
+    home = files.local(files.join(settings().store_url, "bentoml"), "the server's own files")
+    paths = [str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
+    return {
+        **os.environ,
+        "PYTHONPATH": os.pathsep.join(paths),
+        "BENTOML_HOME": os.environ.get("BENTOML_HOME", str(home)),
+        "BENTOML_DO_NOT_TRACK": "True",
+        "DO_NOT_TRACK": "true",
+        "ORT_DISABLE_TELEMETRY": "1",
+    }
+
+
+def _wait(url: str, process: "subprocess.Popen[bytes]", log: Path, patience: float = 90) -> None:
+    """Return once the server is ready; raises ContractError when it ends or takes longer than `patience` seconds."""
+    deadline = time.monotonic() + patience
+    while time.monotonic() < deadline:
+        if process.poll() is not None:
+            break
+        with contextlib.suppress(httpx.HTTPError):
+            if httpx.get(f"{url}/readyz", timeout=5).status_code == 200:
+                return
+        time.sleep(0.1)
+    raise ContractError("serve", "the server did not become ready", f"See {log}")
+
+
+def _end(process: "subprocess.Popen[bytes]") -> None:
+    """End the server and its workers: politely, and after ten seconds by force."""
+    process.terminate()
+    try:
+        process.wait(10)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, 9)

@@ -1,0 +1,144 @@
+"""project.toml, overridden by ML_<TABLE>_<KEY>: read once, here and nowhere else."""
+
+import os
+import tomllib
+from datetime import date
+from functools import cache
+from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from ml.errors import ContractError
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+class Table(BaseModel):
+    """One table of project.toml; a key that nothing reads is refused."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Project(Table):
+    """The name tag."""
+
+    name: str = Field(min_length=1)
+    slug: str = Field(min_length=1)
+    description: str
+
+
+class Store(Table):
+    """Where data, bundles, events and reports live."""
+
+    url: str = Field(min_length=1)
+
+
+class Data(Table):
+    """What training reads: partitions by day from `since` to `until`, both included."""
+
+    url: str = Field(min_length=1)
+    since: date
+    until: date
+
+
+class Train(Table):
+    """How training runs."""
+
+    seed: int
+    threads: int = Field(ge=1)
+
+
+class Release(Table):
+    """Which environment this process belongs to; `bundle` overrides what its release file names."""
+
+    folder: str = Field(min_length=1)
+    environment: str = Field(pattern=r"^[a-z][a-z0-9-]*$")
+    bundle: str | None = Field(default=None, pattern=r"^[0-9a-f]{64}$")
+
+
+class Serve(Table):
+    """Where the service listens and whose time it believes."""
+
+    host: str
+    port: int = Field(ge=1, le=65535)
+    clock: Literal["wall", "simulated"]
+
+
+class Monitor(Table):
+    """How the monitor looks: matured days in one verdict."""
+
+    window_days: int = Field(ge=2)
+
+
+class Demo(Table):
+    """What the demo replays: first and last day of each stretch of later records."""
+
+    replays: list[tuple[date, date]] = Field(min_length=1)
+
+
+class Settings(Table):
+    """The whole of project.toml."""
+
+    project: Project
+    store: Store
+    data: Data
+    train: Train
+    release: Release
+    serve: Serve
+    monitor: Monitor
+    demo: Demo
+
+    def path(self, url: str) -> str:
+        """Return `url` as it is, or below the project's folder where it is a relative path."""
+        return url if "://" in url else str(ROOT / url)
+
+    @property
+    def release_file(self) -> Path:
+        """The file that says what runs in this process's environment."""
+        return Path(self.path(self.release.folder)) / self.release.environment / "release.yaml"
+
+    @property
+    def store_url(self) -> str:
+        """The root of the store, absolute."""
+        return self.path(self.store.url)
+
+    @property
+    def events_url(self) -> str:
+        """Where this environment's predictions and outcomes are logged."""
+        return f"{self.store_url}/events/{self.release.environment}"
+
+    @property
+    def reports_url(self) -> str:
+        """Where this environment's reports and verdicts lie."""
+        return f"{self.store_url}/reports/{self.release.environment}"
+
+    @property
+    def lake_url(self) -> str:
+        """The root of the partitions that training reads, absolute."""
+        return self.path(self.data.url)
+
+
+@cache
+def settings() -> Settings:
+    """Read project.toml and the environment; raises ContractError that names the key."""
+    file = ROOT / "project.toml"
+    try:
+        tables = tomllib.loads(file.read_text())
+    except (OSError, tomllib.TOMLDecodeError) as error:
+        raise ContractError(
+            "settings", f"project.toml cannot be read: {error}", f"Edit {file.name}"
+        ) from error
+    for table in Settings.model_fields:
+        for key in Settings.model_fields[table].annotation.model_fields:  # type: ignore[union-attr]
+            value = os.environ.get(f"ML_{table}_{key}".upper())
+            if value is not None:
+                tables.setdefault(table, {})[key] = value
+    try:
+        return Settings.model_validate(tables)
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join(map(str, first["loc"]))
+        raise ContractError(
+            "settings", f"{key}: {first['msg']}", f"Edit {file.name} or unset its variable"
+        ) from error

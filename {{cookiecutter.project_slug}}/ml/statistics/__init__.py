@@ -1,0 +1,1 @@
+"""The project's statistics; everything that decides by numbers takes them from here."""

@@ -1,0 +1,1 @@
+"""One door to files: a directory or an object-store URL."""

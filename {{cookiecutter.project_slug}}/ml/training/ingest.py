@@ -1,0 +1,33 @@
+"""Step 1: read the window's partitions from the source, each day alone, into one table of raw records."""
+
+from datetime import date
+from pathlib import Path
+
+import pandas as pd
+
+from ml.errors import ContractError
+from ml.problem import source
+from ml.progress import say, track
+
+
+def ingest(lake: str, since: date, until: date, records: Path) -> None:
+    """Write the raw records of all days from `since` to `until`; raises ContractError when a day is absent."""
+    for _ in track(source.publish(lake), "publishing the source", total=365):
+        pass
+    wanted = [day.date() for day in pd.date_range(since, until)]
+    if not wanted:
+        raise ContractError(
+            "data", f"the window ends on {until}, before it begins on {since}", "Edit [data] in project.toml"
+        )
+    absent = sorted(set(wanted) - set(source.days(lake)))
+    if absent:
+        raise ContractError(
+            "data",
+            f"{lake} has no partition of {absent[0]} ({len(absent)} days absent)",
+            "Edit [data] in project.toml",
+        )
+    partitions = [source.read(lake, day) for day in track(wanted, "reading days", total=len(wanted))]
+    table = pd.concat(partitions, ignore_index=True)
+    records.parent.mkdir(parents=True, exist_ok=True)
+    table.to_parquet(records, index=False)
+    say("ingest", f"read {len(wanted)} days from {lake}, wrote {len(table):,} records")

@@ -1,0 +1,226 @@
+"""The training flow as a Kubeflow pipeline, and the only place that knows kfp: thin steps around plain functions.
+
+The same pipeline object is run on this machine by kfp's local runner and compiled for a cluster; there the image
+of the steps, by digest, is a parameter.
+"""
+
+import contextlib
+import fcntl
+import functools
+import io
+import logging
+import os
+import sys
+import warnings
+from collections.abc import Iterator
+from datetime import date
+from pathlib import Path
+from typing import IO, NamedTuple
+
+from kfp import compiler, dsl, local
+from kfp.dsl import Artifact, Dataset, Input, Metrics, Model, Output
+
+from ml.errors import ContractError
+from ml.settings import ROOT, settings
+from ml.store import files
+
+# The code is in the image, and here in the environment: nothing is installed when a step starts.
+step = functools.partial(
+    dsl.component, base_image="python:3.12-slim", packages_to_install=[], install_kfp_package=False
+)
+
+
+@step
+def ingest(lake: str, since: str, until: str, records: Output[Dataset]):  # type: ignore[no-untyped-def]
+    """Read the window's partitions."""
+    from datetime import date
+    from pathlib import Path
+
+    from ml.training.ingest import ingest
+
+    ingest(lake, date.fromisoformat(since), date.fromisoformat(until), Path(records.path))
+
+
+@step
+def validate(
+    since: str, until: str, records: Input[Dataset], report: Output[Artifact], docs: Output[Artifact]
+):  # type: ignore[no-untyped-def]
+    """Stop the flow when data breaks the schema."""
+    from datetime import date
+    from pathlib import Path
+
+    from ml.training.validate import validate
+
+    validate(
+        Path(records.path),
+        date.fromisoformat(since),
+        date.fromisoformat(until),
+        Path(report.path),
+        Path(docs.path),
+    )
+
+
+@step
+def features(records: Input[Dataset], report: Input[Artifact], table: Output[Dataset]):  # type: ignore[no-untyped-def]
+    """Compute every feature; waits for the data checks through their report."""
+    from pathlib import Path
+
+    from ml.training.features import features
+
+    features(Path(records.path), Path(table.path))
+
+
+@step
+def train(seed: int, threads: int, table: Input[Dataset], model: Output[Model]):  # type: ignore[no-untyped-def]
+    """Fit the ladder and choose a rung."""
+    from pathlib import Path
+
+    from ml.training.train import train
+
+    train(Path(table.path), Path(model.path), seed, threads)
+
+
+@step
+def evaluate(seed: int, table: Input[Dataset], model: Input[Model], evaluation: Output[Metrics]):  # type: ignore[no-untyped-def]
+    """Judge every rung on the test weeks."""
+    from pathlib import Path
+
+    from ml.training.evaluate import evaluate
+
+    evaluate(Path(table.path), Path(model.path), Path(evaluation.path), seed)
+
+
+@step
+def register(  # type: ignore[no-untyped-def]
+    store: str,
+    records: Input[Dataset],
+    table: Input[Dataset],
+    model: Input[Model],
+    evaluation: Input[Metrics],
+    report: Input[Artifact],
+) -> str:
+    """Seal the bundle and return its digest."""
+    from pathlib import Path
+
+    from ml.training.register import register
+
+    paths = [Path(each.path) for each in (records, table, model, evaluation, report)]
+    return register(*paths, store)
+
+
+@dsl.pipeline(name="training")
+def training(image: str, lake: str, since: str, until: str, store: str, seed: int, threads: int) -> str:
+    """From raw partitions to a registered bundle, whose digest it returns."""
+    ingested = ingest(lake=lake, since=since, until=until)
+    records = ingested.outputs["records"]
+    validated = validate(since=since, until=until, records=records)
+    report = validated.outputs["report"]
+    featured = features(records=records, report=report)
+    table = featured.outputs["table"]
+    trained = train(seed=seed, threads=threads, table=table)
+    model = trained.outputs["model"]
+    evaluated = evaluate(seed=seed, table=table, model=model)
+    evaluation = evaluated.outputs["evaluation"]
+    registered = register(
+        store=store, records=records, table=table, model=model, evaluation=evaluation, report=report
+    )
+    for task in (ingested, validated, featured, trained, evaluated, registered):
+        task.set_caching_options(False).set_container_image(image)
+    return registered.output
+
+
+class Run(NamedTuple):
+    """What a run on this machine leaves: the bundle's digest and the page of its data checks."""
+
+    bundle: str
+    data_docs: Path
+
+
+def run(since: date, until: date) -> Run:
+    """Run the pipeline on this machine.
+
+    Raises ContractError with a failed step's own sentence, and when another pipeline is running.
+    """
+    conf = settings()
+    runs = files.local(files.join(conf.store_url, "pipeline"), "pipeline runs")
+    os.environ["PATH"] = os.pathsep.join(
+        [str(Path(sys.executable).parent), os.environ["PATH"]]
+    )  # steps ask for python3
+    os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
+    logging.getLogger().setLevel(logging.WARNING)
+    local.init(local.SubprocessRunner(use_venv=False), pipeline_root=str(runs))
+    with _alone(runs), _only_own_lines() as log:
+        try:
+            ran = training(
+                image="python",
+                lake=conf.lake_url,
+                since=str(since),
+                until=str(until),
+                store=conf.store_url,
+                seed=conf.train.seed,
+                threads=conf.train.threads,
+            )
+        except RuntimeError as error:
+            raise _reason(log.getvalue(), runs) from error
+    docs = max(runs.glob("training-*/validate/docs/index.html"), key=lambda page: page.stat().st_mtime)
+    return Run(str(ran.output), docs)
+
+
+def compile(target: Path) -> None:
+    """Write the pipeline as IR YAML for Kubeflow; its parameter `image` takes the steps' image by digest."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    compiler.Compiler().compile(training, str(target))
+
+
+@contextlib.contextmanager
+def _alone(runs: Path) -> Iterator[None]:
+    """Hold the folder's lock; the operating system frees it when the process ends, however it ends."""
+    with (runs / "lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise ContractError(
+                "pipeline", "another pipeline is running on this store", "Wait until it has ended"
+            ) from None
+        yield
+
+
+class _Lines(io.StringIO):
+    """Keeps all that is written, and passes on the lines that our verbs end with."""
+
+    def __init__(self, out: IO[str], verbs: tuple[str, ...]) -> None:
+        super().__init__()
+        self._out, self._verbs, self._rest = out, verbs, ""
+
+    def write(self, text: str) -> int:
+        """Keep `text`; print the lines in it that a verb said."""
+        *lines, self._rest = (self._rest + text).split("\n")
+        for line in lines:
+            if line.strip().split(" ")[0] in self._verbs:
+                print(line.strip(), file=self._out, flush=True)
+        return super().write(text)
+
+
+@contextlib.contextmanager
+def _only_own_lines() -> Iterator[_Lines]:
+    """Hide kfp's log of the local run, of which the steps' own lines are shown."""
+    log = _Lines(sys.stdout, ("ingest", "validate", "features", "train", "evaluate", "register"))
+    logging.disable(logging.ERROR)
+    try:
+        with contextlib.redirect_stdout(log), warnings.catch_warnings(action="ignore"):
+            yield log
+    finally:
+        logging.disable(logging.NOTSET)
+
+
+def _reason(log: str, runs: Path) -> ContractError:
+    """Return the failed step's own error, or where its log is."""
+    kept = runs / "failed.log"
+    kept.write_text(log)
+    marker = "ml.errors.ContractError: "
+    lines = [line for line in log.splitlines() if marker in line]
+    if lines:
+        contract, _, rest = lines[-1].split(marker, 1)[1].partition(": ")
+        broken, _, mend = rest.rpartition(". ")
+        return ContractError(contract, broken, mend)
+    return ContractError("pipeline", "a step failed", f"See {kept}")

@@ -1,0 +1,49 @@
+"""Where a bundle comes from: commit or tree, data, locks; nothing that two equal trainings would say differently."""
+
+import hashlib
+import subprocess
+from collections.abc import Iterable
+from pathlib import Path
+
+from ml.settings import ROOT
+
+CODE = ("ml", "requirements", "project.toml", "pyproject.toml")
+
+
+def provenance(records: Path) -> dict[str, str | None]:
+    """Return hashes of data, locks and code, and the project's own commit where it has one."""
+    return {
+        "commit": _commit(),
+        "tree": _hash(_files(CODE)),
+        "locks": _hash(_files(("requirements",))),
+        "data": hashlib.sha256(records.read_bytes()).hexdigest(),
+    }
+
+
+def _files(names: Iterable[str]) -> list[Path]:
+    found = [ROOT / name for name in names]
+    inside = [file for folder in found if folder.is_dir() for file in folder.rglob("*") if file.is_file()]
+    plain = [file for file in found if file.is_file()]
+    return sorted(file for file in inside + plain if "__pycache__" not in file.parts)
+
+
+def _hash(files: Iterable[Path]) -> str:
+    lines = [f"{hashlib.sha256(file.read_bytes()).hexdigest()}  {file.relative_to(ROOT)}\n" for file in files]
+    return hashlib.sha256("".join(lines).encode()).hexdigest()
+
+
+def _git(*words: str) -> str | None:
+    try:
+        ran = subprocess.run(["git", "-C", str(ROOT), *words], capture_output=True, text=True, check=True)
+    except (OSError, subprocess.CalledProcessError):
+        return None
+    return ran.stdout.strip()
+
+
+def _commit() -> str | None:
+    """Return the project's commit, with "+changes" behind it when files differ; None outside its own repository."""
+    top = _git("rev-parse", "--show-toplevel")
+    commit = _git("rev-parse", "HEAD")
+    if top is None or commit is None or Path(top).resolve() != ROOT:
+        return None
+    return commit + ("+changes" if _git("status", "--porcelain", "--", *CODE) else "")

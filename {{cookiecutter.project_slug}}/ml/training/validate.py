@@ -1,0 +1,159 @@
+"""Step 2, and the only place that knows Great Expectations: a suite derived from the record's class stops bad data.
+
+Columns and types are checked first: a rule about values says nothing of a column of the wrong type. Data Docs
+show both stages.
+"""
+
+import json
+import os
+from collections.abc import Iterator
+from datetime import date, timedelta
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+os.environ["GX_ANALYTICS_ENABLED"] = "false"
+import great_expectations as gx
+from great_expectations import expectations as gxe
+
+from ml.contract import schema
+from ml.contract.framing import framing
+from ml.errors import ContractError
+from ml.problem.schema import KEY
+from ml.progress import say
+
+SAMPLES = 3  # values shown for each broken rule
+TYPES = {
+    "number": ["int", "float", "int8", "int16", "int32", "int64", "float32", "float64", "Int64", "Float64"],
+    "category": ["str"],
+    "time": ["datetime64[s]", "datetime64[ms]", "datetime64[us]", "datetime64[ns]"],
+}
+
+
+def validate(records: Path, since: date, until: date, report: Path, docs: Path) -> None:
+    """Check raw records and write Data Docs and a JSON report; raises ContractError when data breaks a rule.
+
+    The error names the column, the rule, how many rows break it, and three of their values.
+    """
+    frame = _as_plain_types(pd.read_parquet(records))
+    if frame.empty:
+        raise ContractError("data", "no rows", "Look at the source, ml/problem/source.py")
+    context = gx.get_context(mode="ephemeral")
+    context.variables.progress_bars = {"globally": False}
+    context.add_data_docs_site(site_name="docs", site_config=_site(docs))
+    batch = (
+        context.data_sources.add_pandas("raw")
+        .add_dataframe_asset("records")
+        .add_batch_definition_whole_dataframe("all")
+    )
+    results: list[dict[str, Any]] = []
+    for stage, rules in {"columns": _structure(), "values": _values(since, until)}.items():
+        suite = context.suites.add(gx.ExpectationSuite(name=stage, expectations=list(rules)))
+        definition = context.validation_definitions.add(
+            gx.ValidationDefinition(name=stage, data=batch, suite=suite)
+        )
+        checkpoint = gx.Checkpoint(
+            name=stage,
+            validation_definitions=[definition],
+            result_format={"result_format": "SUMMARY", "partial_unexpected_count": SAMPLES},
+            actions=[gx.checkpoint.UpdateDataDocsAction(name="docs", site_names=["docs"])],
+        )
+        ran = context.checkpoints.add(checkpoint).run(batch_parameters={"dataframe": frame})
+        results += [each for run in ran.run_results.values() for each in run.to_json_dict()["results"]]
+        if not ran.success:
+            break
+    broken = [_sentence(result) for result in results if not result["success"]]
+    statistics = {"rules": len(results), "broken": len(broken), "rows": len(frame)}
+    report.parent.mkdir(parents=True, exist_ok=True)
+    report.write_text(
+        json.dumps({"success": not broken, "statistics": statistics, "broken": broken}, indent=1)
+    )
+    if broken:
+        raise ContractError(
+            "data", "; ".join(broken), f"See {docs / 'index.html'}, then the source or ml/problem/schema.py"
+        )
+    say("validate", f"{len(frame):,} records hold {len(results)} rules, Data Docs in {docs / 'index.html'}")
+
+
+def _as_plain_types(frame: pd.DataFrame) -> pd.DataFrame:
+    """Return texts as objects and times as naive UTC: types whose values Great Expectations can name."""
+    plain = frame.copy()
+    for name, dtype in frame.dtypes.items():
+        if isinstance(dtype, pd.StringDtype):
+            plain[name] = frame[name].astype(object).where(frame[name].notna(), None)
+        elif isinstance(dtype, pd.DatetimeTZDtype):
+            plain[name] = frame[name].dt.tz_convert("UTC").dt.tz_localize(None)
+    return plain
+
+
+def _structure() -> Iterator[Any]:
+    """Yield the rules about columns and their types."""
+    target = framing().task.positive
+    yield gxe.ExpectColumnToExist(column=target)
+    for column in schema.columns():
+        yield gxe.ExpectColumnToExist(column=column.name)
+    for column in schema.columns():
+        yield gxe.ExpectColumnValuesToBeInTypeList(column=column.name, type_list=TYPES[column.kind])
+
+
+def _values(since: date, until: date) -> Iterator[Any]:
+    """Yield the rules about values, keys, rows and freshness."""
+    limits, target = framing().data, framing().task.positive
+    days = (until - since).days + 1
+    yield gxe.ExpectTableRowCountToBeBetween(min_value=limits.rows_per_day * days)
+    yield gxe.ExpectCompoundColumnsToBeUnique(column_list=list(KEY))
+    yield gxe.ExpectColumnValuesToNotBeNull(column=target)
+    yield gxe.ExpectColumnDistinctValuesToEqualSet(column=target, value_set=[0, 1])
+    for column in schema.columns():
+        if not column.optional:
+            yield gxe.ExpectColumnValuesToNotBeNull(column=column.name)
+        if column.low is not None or column.high is not None:
+            yield gxe.ExpectColumnValuesToBeBetween(
+                column=column.name, min_value=column.low, max_value=column.high
+            )
+        if column.pattern is not None:
+            yield gxe.ExpectColumnValuesToMatchRegex(column=column.name, regex=column.pattern)
+        if column.kind == "time":
+            freshest = pd.Timestamp(until - timedelta(days=limits.freshness_days))
+            yield gxe.ExpectColumnMaxToBeBetween(column=column.name, min_value=freshest)
+
+
+def _sentence(result: dict[str, Any]) -> str:
+    """Return one broken rule in words: column, rule, count, three values."""
+    config, found = result["expectation_config"], result["result"]
+    given = {
+        key: value
+        for key, value in config["kwargs"].items()
+        if key not in ("batch_id", "column", "column_list")
+    }
+    about = config["kwargs"].get("column") or ", ".join(config["kwargs"].get("column_list", [])) or "table"
+    limits = ", ".join(f"{key} {value}" for key, value in given.items() if key != "type_list")
+    rule = config["type"].removeprefix("expect_").replace("_", " ") + (f" ({limits})" if limits else "")
+    raised = next(
+        (each["exception_message"] for each in _exceptions(result) if each.get("exception_message")), None
+    )
+    if raised:
+        return f"{about}: {rule}: {raised}"
+    if "unexpected_count" in found:
+        values = ", ".join(repr(value) for value in found.get("partial_unexpected_list", [])[:SAMPLES])
+        return f"{about}: {rule}: {found['unexpected_count']:,} rows" + (
+            f", such as {values}" if values else ""
+        )
+    return f"{about}: {rule}" + (f": found {found['observed_value']}" if "observed_value" in found else "")
+
+
+def _exceptions(result: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    info = result.get("exception_info") or {}
+    yield from (
+        [info] if "exception_message" in info else [each for each in info.values() if isinstance(each, dict)]
+    )
+
+
+def _site(docs: Path) -> dict[str, Any]:
+    """Return where and how Data Docs are built: a folder of static pages."""
+    return {
+        "class_name": "SiteBuilder",
+        "site_index_builder": {"class_name": "DefaultSiteIndexBuilder"},
+        "store_backend": {"class_name": "TupleFilesystemStoreBackend", "base_directory": str(docs)},
+    }
