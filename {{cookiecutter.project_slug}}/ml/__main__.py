@@ -14,13 +14,9 @@ from ml.progress import say
 from ml.settings import settings
 
 app = typer.Typer(help=__doc__, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
-pipeline = typer.Typer(
-    help="Run ingest to register as one Kubeflow pipeline, or compile it.", no_args_is_help=True
-)
+pipeline = typer.Typer(help="Run ingest to register as one Kubeflow pipeline, or compile it.", no_args_is_help=True)
 
-Day = Annotated[
-    datetime | None, typer.Option(formats=["%Y-%m-%d"], help="A day; by default from project.toml.")
-]
+Day = Annotated[datetime | None, typer.Option(formats=["%Y-%m-%d"], help="A day; by default from project.toml.")]
 
 
 def verb(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -109,9 +105,9 @@ def register() -> None:
     made = [("records.parquet", "ingest"), ("table.parquet", "features"), ("model", "train")]
     made += [("evaluation.json", "evaluate"), ("validation.json", "validate")]
     paths = [flow(name, made_by) for name, made_by in made]
-    from ml.training.register import register
+    from ml.training.register import Made, register
 
-    register(*paths, settings().store_url)
+    register(Made(*paths), settings().store_url)
 
 
 @app.command()
@@ -130,9 +126,7 @@ def release(
 @app.command()
 @verb
 def serve(
-    host: Annotated[
-        str | None, typer.Option(help="Address to listen on; by default from project.toml.")
-    ] = None,
+    host: Annotated[str | None, typer.Option(help="Address to listen on; by default from project.toml.")] = None,
     port: Annotated[int | None, typer.Option(help="Port to listen on; by default from project.toml.")] = None,
 ) -> None:
     """Answer predictions over HTTP until stopped."""
@@ -153,18 +147,14 @@ def replay(
     from ml.replay import replay
 
     serve = settings().serve
-    replay(
-        settings().lake_url, since.date(), until.date(), url or f"http://{serve.host}:{serve.port}", single
-    )
+    replay(settings().lake_url, since.date(), until.date(), url or f"http://{serve.host}:{serve.port}", single)
 
 
 @app.command()
 @verb
 def monitor(
     until: Day = None,
-    report: Annotated[
-        Path | None, typer.Option(help="Where the HTML report goes; by default below the store.")
-    ] = None,
+    report: Annotated[Path | None, typer.Option(help="Where the HTML report goes; by default below the store.")] = None,
 ) -> None:
     """Compare what was served with what was trained on; write the report and the verdict."""
     from ml.monitoring.monitor import monitor

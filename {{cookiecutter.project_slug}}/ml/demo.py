@@ -14,6 +14,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from ml.contract import bundle
 from ml.delivery.release import release
 from ml.monitoring.monitor import monitor
 from ml.progress import say
@@ -63,23 +64,20 @@ def _timed(seconds: dict[str, float], verb: str) -> Iterator[None]:
         seconds[verb] = seconds.get(verb, 0.0) + time.monotonic() - began
 
 
-def _show(
-    digest: str, docs: Path, url: str, verdicts: list[dict[str, Any]], seconds: dict[str, float]
-) -> None:
+def _show(digest: str, docs: Path, url: str, verdicts: list[dict[str, Any]], seconds: dict[str, float]) -> None:
     """Print the closing table and where to look next."""
-    from ml.contract import bundle
-
     made = bundle.load(settings().store_url, digest).manifest
-    tested = {
-        name: f"{each['value']:.3f} ({each['low']:.3f} to {each['high']:.3f})"
-        for name, each in made["test"][made["rung"]].items()
-    }
-    cost = made["decisions"]
+    days, cost, tested = made["days"], made["decisions"], made["test"][made["rung"]]
+
+    def metric(name: str) -> str:
+        return f"{tested[name]['value']:.3f} ({tested[name]['low']:.3f} to {tested[name]['high']:.3f})"
+
     rows = {
         "trained": f"{made['rung']}, bundle {digest[:12]}",
-        "on": f"{made['data_checks']['rows']:,} records, {made['days']['fit'][0]} to {made['days']['test'][1]}",
-        "how good": f"on the days from {made['days']['test'][0]}: ROC-AUC {tested['roc_auc']}, log loss {tested['log_loss']}",
-        "worth": f"{cost['cost_per_thousand']:.0f} per thousand decisions, {cost['cost_per_thousand_without_model']:.0f} without it",
+        "on": f"{made['data_checks']['rows']:,} records, {days['fit'][0]} to {days['test'][1]}",
+        "how good": f"ROC-AUC {metric('roc_auc')}, log loss {metric('log_loss')} on the days from {days['test'][0]}",
+        "costs": f"{cost['cost_per_thousand']:.0f} per thousand decisions, "
+        f"{cost['cost_per_thousand_without_model']:.0f} without the model",
         "served": f"{sum(each['rows'] for each in verdicts):,} predictions at {url}, stopped again",
     }
     for each in verdicts:

@@ -2,34 +2,56 @@
 
 import os
 import sys
-import time
+import threading
 from collections.abc import Iterable, Iterator
-from typing import TypeVar
+from typing import TextIO, TypeVar
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 Item = TypeVar("Item")
 
 PATIENCE = 2.0  # seconds of silence before the bar appears
 
 
+class Bar:
+    """A progress bar on standard error; it appears after two seconds, and on a terminal only."""
+
+    def __init__(self, doing: str, total: int) -> None:
+        console = Console(stderr=True, force_terminal=os.environ.get("ML_PROGRESS") == "always" or None)
+        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+        self._bar = Progress(*columns, console=console, transient=True, redirect_stdout=False, redirect_stderr=False)
+        self._task = self._bar.add_task(doing, total=total)
+        self._timer = threading.Timer(PATIENCE, self._bar.start)
+        self._timer.daemon = True
+
+    def __enter__(self) -> "Bar":
+        if self._bar.console.is_terminal:
+            self._timer.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._timer.cancel()
+        self._bar.stop()
+
+    def advance(self) -> None:
+        """One more is done."""
+        self._bar.advance(self._task)
+
+    def print(self, line: str, out: TextIO) -> None:
+        """Print a line: above the bar while one is shown, else to `out`."""
+        if self._bar.live.is_started:
+            self._bar.console.print(line, markup=False, highlight=False, soft_wrap=True)
+        else:
+            print(line, file=out, flush=True)
+
+
 def track(items: Iterable[Item], doing: str, total: int) -> Iterator[Item]:
-    """Yield `items`; once that has taken two seconds, show how far it is, on a terminal only."""
-    began = time.monotonic()
-    console = Console(stderr=True, force_terminal=True if os.environ.get("ML_PROGRESS") == "always" else None)
-    columns = (TextColumn(doing), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    bar = Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
-    task, shown = bar.add_task(doing, total=total), False
-    try:
+    """Yield `items` and show how far it is."""
+    with Bar(doing, total) as bar:
         for item in items:
-            if not shown and time.monotonic() - began > PATIENCE:
-                bar.start()
-                shown = True
             yield item
-            bar.advance(task)
-    finally:
-        bar.stop()
+            bar.advance()
 
 
 def say(verb: str, did: str) -> None:

@@ -51,12 +51,10 @@ def replay(lake: str, since: date, until: date, url: str, single: bool = False) 
 
 
 def _post(client: httpx.Client, route: str, objects: list[Any], time: np.datetime64) -> Any:
-    """Send objects at a simulated moment, one alone as itself; raises ContractError when the service does not take them."""
+    """Send objects at a simulated moment, one alone as itself; raises ContractError when they are not taken."""
     body: Any = objects[0] if len(objects) == 1 else objects
     try:
-        answer = client.post(
-            route, json=body, headers={TIME: f"{np.datetime_as_string(time, unit='s')}+00:00"}
-        )
+        answer = client.post(route, json=body, headers={TIME: f"{np.datetime_as_string(time, unit='s')}+00:00"})
     except httpx.HTTPError as error:
         raise ContractError(
             "replay", f"no service answers at {client.base_url}: {error}", "Run `ml serve` first"

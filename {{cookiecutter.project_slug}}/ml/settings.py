@@ -126,9 +126,7 @@ def settings() -> Settings:
     try:
         tables = tomllib.loads(file.read_text())
     except (OSError, tomllib.TOMLDecodeError) as error:
-        raise ContractError(
-            "settings", f"project.toml cannot be read: {error}", f"Edit {file.name}"
-        ) from error
+        raise ContractError("settings", f"project.toml cannot be read: {error}", f"Edit {file.name}") from error
     for table in Settings.model_fields:
         for key in Settings.model_fields[table].annotation.model_fields:  # type: ignore[union-attr]
             value = os.environ.get(f"ML_{table}_{key}".upper())
@@ -139,6 +137,4 @@ def settings() -> Settings:
     except ValidationError as error:
         first = error.errors()[0]
         key = ".".join(map(str, first["loc"]))
-        raise ContractError(
-            "settings", f"{key}: {first['msg']}", f"Edit {file.name} or unset its variable"
-        ) from error
+        raise ContractError("settings", f"{key}: {first['msg']}", f"Edit {file.name} or unset its variable") from error

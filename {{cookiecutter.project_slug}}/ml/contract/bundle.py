@@ -109,14 +109,10 @@ def load(store: str, digest: str) -> Bundle:
     try:
         core = {name: files.read(files.join(home, name)) for name in CORE}
     except FileNotFoundError:
-        raise ContractError(
-            "bundle", f"there is no bundle {digest[:12]} in {store}", "Run `ml register`"
-        ) from None
+        raise ContractError("bundle", f"there is no bundle {digest[:12]} in {store}", "Run `ml register`") from None
     found = digest_of(core)
     if found != digest:
-        raise ContractError(
-            "bundle", f"{home} was altered: its core hashes to {found[:12]}", "Register it again"
-        )
+        raise ContractError("bundle", f"{home} was altered: its core hashes to {found[:12]}", "Register it again")
     manifest = json.loads(core[MANIFEST])
     if manifest["contract"] > CONTRACT:
         raise ContractError(

@@ -10,7 +10,7 @@ import uuid
 from collections.abc import Iterable, Iterator
 from datetime import datetime
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TextIO
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict
 
@@ -50,7 +50,7 @@ class EventLog:
 
     def __init__(self, folder: Path) -> None:
         self._segment = folder / f"{os.getpid()}-{uuid.uuid4().hex[:8]}{SUFFIX}"
-        self._file = None
+        self._file: TextIO | None = None
 
     def append(self, events: Iterable[Event]) -> None:
         """Write events and hand them to the operating system; raises OSError when it cannot."""

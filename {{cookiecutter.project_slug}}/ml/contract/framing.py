@@ -78,9 +78,7 @@ class Leak(Table):
     """From where on a feature is too good to be known before the outcome."""
 
     single_feature_auc: float = Field(gt=0.5, le=1)
-    missing_purity: float = Field(
-        gt=0, le=1, description="how far a class may vanish where a value is missing"
-    )
+    missing_purity: float = Field(gt=0, le=1, description="how far a class may vanish where a value is missing")
 
 
 class Alarm(Table):
@@ -114,6 +112,4 @@ def framing() -> Framing:
     except ValidationError as error:
         first = error.errors()[0]
         key = ".".join(map(str, first["loc"]))
-        raise ContractError(
-            "framing", f"{key}: {first['msg']}, not {first['input']!r}", f"Edit {FILE}"
-        ) from error
+        raise ContractError("framing", f"{key}: {first['msg']}, not {first['input']!r}", f"Edit {FILE}") from error

@@ -48,9 +48,7 @@ class Profile:
         counter = column.get_metric("counts")
         missing = int(counter.null.value)  # NaN among them
         present = int(counter.n.value) - missing
-        cells = (
-            _categories(column, bins, present) if bins.kind == "category" else _numbers(column, bins, present)
-        )
+        cells = _categories(column, bins, present) if bins.kind == "category" else _numbers(column, bins, present)
         return np.array([*cells, missing], dtype=np.int64)
 
     def summary(self, name: str) -> dict[str, float]:
@@ -72,9 +70,7 @@ def _numbers(column: ColumnProfileView, bins: Bins, present: int) -> list[int]:
     sketch = column.get_metric("distribution").kll.value
     if sketch.is_empty():
         return [0] * (len(bins.edges) + 1)
-    edges = np.nextafter(
-        np.array(bins.edges), np.inf
-    )  # the sketch counts strictly below an edge, cells end at theirs
+    edges = np.nextafter(np.array(bins.edges), np.inf)  # the sketch counts strictly below an edge, cells end at theirs
     below = np.array([*sketch.get_cdf(edges.tolist()), 1.0][: len(edges) + 1]) * present
     return [int(cell) for cell in np.diff(np.round(below), prepend=0)]
 

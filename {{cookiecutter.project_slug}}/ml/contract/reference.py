@@ -18,9 +18,7 @@ Counts = NDArray[np.int64]
 
 CELLS = 10  # quantile cells of a number
 NAMED = 20  # categories that get a cell of their own, at most
-SHARE = (
-    0.01  # of the rows that such a category holds, at least: rarer ones drown in chance and in sketch error
-)
+SHARE = 0.01  # of the rows that such a category holds, at least: rarer ones drown in chance and in sketch error
 
 
 @dataclass(frozen=True)

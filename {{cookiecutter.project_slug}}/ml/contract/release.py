@@ -26,9 +26,7 @@ def read() -> Release:
     try:
         return Release.model_validate(yaml.safe_load(file.read_text()))
     except FileNotFoundError:
-        raise ContractError(
-            "release", f"{file} is not there: nothing is released", "Run `ml release`"
-        ) from None
+        raise ContractError("release", f"{file} is not there: nothing is released", "Run `ml release`") from None
     except (ValidationError, yaml.YAMLError) as error:
         raise ContractError("release", f"{file} does not name a champion by its digest", "Edit it") from error
 

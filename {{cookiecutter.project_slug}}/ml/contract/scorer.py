@@ -24,7 +24,5 @@ class Scorer:
         """Return the probability of the positive class, [n], in 0..1."""
         if not len(inputs.numbers):
             return np.empty(0)
-        (probabilities,) = self._session.run(
-            ["probabilities"], {name: getattr(inputs, name) for name in self._asks}
-        )
+        (probabilities,) = self._session.run(["probabilities"], {name: getattr(inputs, name) for name in self._asks})
         return np.asarray(probabilities[:, 1], dtype=np.float64)

@@ -25,7 +25,5 @@ def _resolve(store: str, digest: str | None) -> str:
         return bundle.newest(store)
     names = [name for name in files.names(files.join(store, "bundles")) if name.startswith(digest)]
     if len(names) != 1:
-        raise ContractError(
-            "release", f"{len(names)} bundles begin with {digest!r}", "Give more of the digest"
-        )
+        raise ContractError("release", f"{len(names)} bundles begin with {digest!r}", "Give more of the digest")
     return names[0]

@@ -21,12 +21,12 @@ def local(times: Times, zone: str) -> Times:
     """Return UTC `times` as local wall-clock times of `zone`, to the minute; offsets change on whole hours."""
     hours, back = np.unique(times.astype("datetime64[h]").astype(np.int64), return_inverse=True)
     offsets = np.array([_offset(hour, zone) for hour in hours.tolist()], dtype="timedelta64[m]")
-    return times.astype("datetime64[m]") + offsets[back]
+    return np.asarray(times.astype("datetime64[m]") + offsets[back])
 
 
 def minute_of_day(times: Times) -> NDArray[np.float64]:
     """Return minutes since midnight, 0 to 1439."""
-    return (times - times.astype("datetime64[D]")).astype("timedelta64[m]").astype(np.float64)
+    return np.asarray((times - times.astype("datetime64[D]")).astype("timedelta64[m]"), dtype=np.float64)
 
 
 def weekday(times: Times) -> NDArray[np.float64]:

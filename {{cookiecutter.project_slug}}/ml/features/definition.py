@@ -2,15 +2,12 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
-import numpy as np
 from numpy.typing import NDArray
 
-Array = NDArray[np.generic]
-Columns = Mapping[
-    str, Array
-]  # one array a field, all of one length: a single record has arrays of length one
+Array = NDArray[Any]
+Columns = Mapping[str, Array]  # one array a field, all of one length: a single record has arrays of length one
 Kind = Literal["number", "category"]
 
 

@@ -67,9 +67,7 @@ def json_of_frame(frame: "pd.DataFrame") -> list[dict[str, Any]]:
             plain = [value.isoformat() for value in values]
         else:
             cast = int if column.integer else float if column.kind == "number" else str
-            plain = [
-                None if absent else cast(value) for value, absent in zip(values, values.isna(), strict=True)
-            ]
+            plain = [None if absent else cast(value) for value, absent in zip(values, values.isna(), strict=True)]
         arrays.append(plain)
     names = [column.name for column in schema.columns()]
     return [dict(zip(names, row, strict=True)) for row in zip(*arrays, strict=True)]

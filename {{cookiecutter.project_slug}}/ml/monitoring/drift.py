@@ -44,7 +44,7 @@ def distance(one: NDArray[np.float64], other: NDArray[np.float64]) -> NDArray[np
     left, right = _shares(one), _shares(other)
     middle = (left + right) / 2
     divergence = (left * np.log2(left / middle) + right * np.log2(right / middle)).sum(axis=-1) / 2
-    return np.sqrt(np.maximum(divergence, 0))
+    return np.asarray(np.sqrt(np.maximum(divergence, 0)))
 
 
 def _shares(counts: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -61,7 +61,8 @@ def monitor(until: date | None, report: Path | None = None) -> dict[str, Any]:
     moved = f"{len(found['drifted'])} of {len(look_at.drifts)} variables drifted"
     say(
         "monitor",
-        f"{found['since']} to {found['until']}: {found['status']}, observed minus predicted {found['signal']['value']:+.3f} "
+        f"{found['since']} to {found['until']}: {found['status']}, "
+        f"observed minus predicted {found['signal']['value']:+.3f} "
         f"(limits {found['signal']['low']:+.3f}, {found['signal']['high']:+.3f}); {moved}; report in {page}",
     )
     return found

@@ -29,7 +29,7 @@ class Observations:
     @property
     def matured(self) -> np.ndarray:
         """Which rows have an outcome."""
-        return ~np.isnan(self.outcomes)
+        return np.asarray(~np.isnan(self.outcomes))
 
     def where(self, rows: np.ndarray) -> "Observations":
         """Return the chosen rows."""

@@ -2,7 +2,6 @@
 
 import io
 from collections.abc import Callable
-from datetime import date
 from functools import wraps
 from typing import Any
 
@@ -56,17 +55,17 @@ def picture(width: float, height: float) -> Callable[[Callable[..., None]], Call
     return make
 
 
-def _rates(days: NDArray[Any], values: NDArray[Any]) -> tuple[list[date], NDArray[np.float64]]:
+def _rates(days: NDArray[Any], values: NDArray[Any]) -> tuple[NDArray[Any], NDArray[np.float64]]:
     """Return days, in order, and the mean of the values of each."""
     found, place = np.unique(days, return_inverse=True)
-    return [date.fromisoformat(day) for day in found], np.bincount(place, values) / np.bincount(place)
+    return found.astype("datetime64[D]"), np.bincount(place, values) / np.bincount(place)
 
 
 @picture(9, 3.2)
 def performance(axes: Axes, reference: Reference, served: Observations) -> None:
     """Observed and predicted rate by day, of the training months and of all that was served."""
     rows = np.array(reference.rows)
-    trained = [date.fromisoformat(day) for day in reference.days]
+    trained = np.array(reference.days, dtype="datetime64[D]")
     matured = served.where(served.matured)
     days, observed = _rates(matured.days, matured.outcomes)
     _, predicted = _rates(matured.days, matured.scores)

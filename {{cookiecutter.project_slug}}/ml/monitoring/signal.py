@@ -20,7 +20,7 @@ SEED = 0
 
 @dataclass(frozen=True)
 class Signal:
-    """Observed minus predicted rate, the limits outside of which it alarms, and how often they would do so by chance."""
+    """Observed minus predicted rate, the limits outside of which it alarms, and how often chance alone is outside."""
 
     value: float
     low: float
@@ -48,9 +48,7 @@ def limits(reference: Reference, days: int) -> tuple[float, float]:
     return float(low), float(high)
 
 
-def signal(
-    reference: Reference, outcomes: NDArray[np.float64], scores: NDArray[np.float64], days: int
-) -> Signal:
+def signal(reference: Reference, outcomes: NDArray[np.float64], scores: NDArray[np.float64], days: int) -> Signal:
     """Judge a window of matured rows that spans `days` days."""
     low, high = limits(reference, days)
     fresh = windows(reference, days, CHECKS, SEED + 1)

@@ -25,7 +25,7 @@ def departure_weekday(flight: Columns) -> Array:
 @row_feature("number")
 def aircraft_age(flight: Columns) -> Array:
     """Years since the aircraft was built."""
-    year = flight["scheduled_departure"].astype("datetime64[Y]").astype(int) + 1970
+    year: Array = flight["scheduled_departure"].astype("datetime64[Y]").astype(int) + 1970
     return year - flight["aircraft_built"]
 
 

@@ -3,15 +3,15 @@
 from typing import Annotated
 
 import numpy as np
-from numpy.typing import NDArray
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
+from pydantic.config import JsonDict
 
-from ml.features.definition import Columns
+from ml.features.definition import Array, Columns
 
 Airport = Annotated[str, Field(pattern=r"^[A-Z]{3}$")]
 Words = Annotated[str, Field(pattern=r"^[\x20-\x7e]{1,80}$")]
 
-EXAMPLE = {
+EXAMPLE: JsonDict = {
     "carrier": "UA",
     "flight": 1545,
     "origin": "EWR",
@@ -32,9 +32,7 @@ EXAMPLE = {
 class Flight(BaseModel):
     """One scheduled flight; optional fields may be null or absent."""
 
-    model_config = ConfigDict(
-        extra="forbid", strict=True, frozen=True, json_schema_extra={"example": EXAMPLE}
-    )
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, json_schema_extra={"example": EXAMPLE})
 
     carrier: Annotated[str, Field(pattern=r"^[A-Z0-9]{2}$", description="IATA code of the airline")]
     flight: Annotated[int, Field(ge=1, le=9999, description="flight number")]
@@ -43,9 +41,7 @@ class Flight(BaseModel):
     scheduled_departure: Annotated[AwareDatetime, Field(description="with offset from UTC")]
     scheduled_minutes: Annotated[int, Field(ge=15, le=1200, description="scheduled departure to arrival")]
     distance: Annotated[int, Field(ge=10, le=10000, description="miles")]
-    tailnum: Annotated[
-        Words | None, Field(description="aircraft planned: the one that last flew this number")
-    ] = None
+    tailnum: Annotated[Words | None, Field(description="aircraft planned: the one that last flew this number")] = None
     aircraft_built: Annotated[int | None, Field(ge=1930, le=2100, description="year")] = None
     aircraft_manufacturer: Words | None = None
     aircraft_model: Words | None = None
@@ -61,12 +57,14 @@ TWO_HOURS = np.timedelta64(120, "m")
 AN_HOUR = np.timedelta64(60, "m")
 
 
-def predicted_at(flights: Columns) -> NDArray[np.datetime64]:
+def predicted_at(flights: Columns) -> Array:
     """Return when each prediction is made, UTC: two hours before scheduled departure."""
-    return flights["scheduled_departure"].astype("datetime64[s]") - TWO_HOURS
+    departure: Array = flights["scheduled_departure"]
+    return departure - TWO_HOURS
 
 
-def known_at(flights: Columns) -> NDArray[np.datetime64]:
+def known_at(flights: Columns) -> Array:
     """Return when each outcome is known, UTC: an hour after scheduled arrival nobody can be less late."""
-    departure = flights["scheduled_departure"].astype("datetime64[s]")
-    return departure + flights["scheduled_minutes"].astype("timedelta64[m]") + AN_HOUR
+    departure, minutes = flights["scheduled_departure"], flights["scheduled_minutes"]
+    arrival: Array = departure + minutes.astype("timedelta64[m]")
+    return arrival + AN_HOUR

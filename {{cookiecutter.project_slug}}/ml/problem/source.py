@@ -44,20 +44,19 @@ def publish(lake: str) -> Iterator[date]:
     if len(there) == 365:
         return
     flights = _flights()
-    for day, partition in flights.groupby("day"):
-        if day.date() not in there:
+    for name, partition in flights.groupby(flights.day.dt.strftime("%Y-%m-%d")):
+        day = date.fromisoformat(str(name))
+        if day not in there:
             content = io.BytesIO()
             partition[COLUMNS].to_parquet(content, index=False)
-            store.write(_partition(lake, day.date()), content.getvalue())
-        yield day.date()
+            store.write(_partition(lake, day), content.getvalue())
+        yield day
 
 
 def days(lake: str) -> list[date]:
     """Return the days that have a partition, in order."""
     names = [
-        name.removeprefix("day=").removesuffix(".parquet")
-        for name in store.names(lake)
-        if name.startswith("day=")
+        name.removeprefix("day=").removesuffix(".parquet") for name in store.names(lake) if name.startswith("day=")
     ]
     return [date.fromisoformat(name) for name in names]
 

@@ -8,6 +8,4 @@ OUTCOMES = Counter("ml_outcomes_total", "Outcomes received.", ["outcome"])
 REFUSED = Counter("ml_refused_requests_total", "Requests refused.", ["route", "status"])
 MISSING = Counter("ml_missing_values_total", "Features served without a value.", ["feature"])
 UNKNOWN = Counter("ml_unknown_categories_total", "Categories served that training never saw.", ["feature"])
-LOST = Counter(
-    "ml_lost_events_total", "Events that could not be written; their requests were answered all the same."
-)
+LOST = Counter("ml_lost_events_total", "Events that could not be written; their requests were answered all the same.")

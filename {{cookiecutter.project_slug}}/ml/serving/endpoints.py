@@ -41,9 +41,7 @@ class Body:
         """Return the objects, and whether they came as a list; raises Refused with each field and reason."""
         listed = body.lstrip()[:1] == b"["
         try:
-            return (
-                (self._many.validate_json(body), True) if listed else ([self._one.validate_json(body)], False)
-            )
+            return (self._many.validate_json(body), True) if listed else ([self._one.validate_json(body)], False)
         except ValidationError as error:
             raise Refused(
                 400, "invalid request", detail=[_detail(each, listed) for each in error.errors()[:20]]
@@ -92,9 +90,7 @@ class Endpoints:
                 raise ValueError("this service lives in wall time; start it with ML_SERVE_CLOCK=simulated")
             time.set(clock.parse(told.decode("ascii")))
         except ValueError as error:
-            raise Refused(
-                400, "invalid request", detail=[{"field": TIME.decode(), "reason": str(error)}]
-            ) from None
+            raise Refused(400, "invalid request", detail=[{"field": TIME.decode(), "reason": str(error)}]) from None
 
     def _predict(self, records: Sequence[BaseModel], listed: bool) -> bytes:
         answers = [answer.model_dump_json() for answer in self._predictor().predict(records)]

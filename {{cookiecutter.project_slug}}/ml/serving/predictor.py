@@ -49,9 +49,7 @@ class Predictor:
         bundle.replay_golden()
         self.clock = clock
         self._bundle, self._log = bundle, events.EventLog(folder)
-        self._answered = {
-            event["request_id"] for event in events.read(folder) if event["kind"] == "prediction"
-        }
+        self._answered = {event["request_id"] for event in events.read(folder) if event["kind"] == "prediction"}
         self._known = {feature.name: bundle.reference.known(feature.name) for feature in CATEGORIES}
 
     def predict(self, records: Sequence[BaseModel]) -> list[Answer]:

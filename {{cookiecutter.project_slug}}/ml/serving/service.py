@@ -55,4 +55,6 @@ class Service:
         return {"accepted": self._predictor.observe([observed])}
 
 
-Service.add_asgi_middleware(Endpoints, predictor=predictor)
+Service.add_asgi_middleware(  # type: ignore[attr-defined]
+    Endpoints, predictor=predictor
+)

@@ -19,9 +19,7 @@ def resampled_days(days: int, draws: int, seed: int, *, length: int | None = Non
     return np.asarray(drawn.reshape(draws, -1)[:, :length], dtype=np.int64)
 
 
-def ratio_of_sums(
-    sums: NDArray[np.float64], sizes: NDArray[np.float64], drawn: Indices
-) -> NDArray[np.float64]:
+def ratio_of_sums(sums: NDArray[np.float64], sizes: NDArray[np.float64], drawn: Indices) -> NDArray[np.float64]:
     """Return sum over size of each draw, [draws], from the sums and sizes of single days, [days]."""
     return np.asarray(sums[drawn].sum(axis=1) / np.maximum(sizes[drawn].sum(axis=1), 1))
 

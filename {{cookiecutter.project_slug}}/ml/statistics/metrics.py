@@ -60,9 +60,7 @@ def _ranking(positive: NDArray[np.bool_], weights: Floats, thresholds: NDArray[n
         new_hits = np.diff(hits, axis=1, prepend=0)
         roc = (np.diff(alarms, axis=1, prepend=0) * (hits - new_hits / 2)).sum(axis=1)
         precision = np.where(hits + alarms > 0, hits / (hits + alarms), 0)
-        return np.array(
-            [roc / (hits[:, -1] * alarms[:, -1]), (new_hits * precision).sum(axis=1) / hits[:, -1]]
-        )
+        return np.array([roc / (hits[:, -1] * alarms[:, -1]), (new_hits * precision).sum(axis=1) / hits[:, -1]])
 
 
 def estimates(

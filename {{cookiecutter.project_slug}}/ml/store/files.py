@@ -61,17 +61,13 @@ def write(url: str, content: bytes) -> None:
             raise
     except OSError as error:
         reason = error.strerror or str(error)
-        raise ContractError(
-            "store", f"{url} cannot be written: {reason}", "See [store] url in project.toml"
-        ) from error
+        raise ContractError("store", f"{url} cannot be written: {reason}", "See [store] url in project.toml") from error
 
 
 def local(url: str, what: str) -> Path:
     """Return `url` as a local folder, made if need be; some writers append, which only a folder allows."""
     if "://" in url:
-        raise ContractError(
-            "store", f"{what} need a local directory, not {url}", "See [store] url in project.toml"
-        )
+        raise ContractError("store", f"{what} need a local directory, not {url}", "See [store] url in project.toml")
     folder = Path(url)
     try:
         folder.mkdir(parents=True, exist_ok=True)

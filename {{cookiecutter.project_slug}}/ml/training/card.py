@@ -13,9 +13,7 @@ def card(manifest: dict[str, Any]) -> str:
     names = list(next(iter(manifest["test"].values())))
     ladder = [f"| rung | {' | '.join(names)} |", "|---" * (len(names) + 1) + "|"]
     for rung, metrics in manifest["test"].items():
-        cells = [
-            f"{each['value']:.4f} ({each['low']:.4f} to {each['high']:.4f})" for each in metrics.values()
-        ]
+        cells = [f"{each['value']:.4f} ({each['low']:.4f} to {each['high']:.4f})" for each in metrics.values()]
         name = f"**{rung}**" if rung == manifest["rung"] else rung
         ladder.append(f"| {name} | {' | '.join(cells)} |")
     made, came = manifest["decisions"], manifest["provenance"]
@@ -36,10 +34,10 @@ def card(manifest: dict[str, Any]) -> str:
             "",
             "## Decisions",
             "",
-            f"Acting from a score of {made['threshold']:.3f} on, where a false alarm costs {cost.false_alarm:g} and a miss "
-            f"{cost.miss:g}: {made['cost_per_thousand']:.0f} per thousand decisions, against "
-            f"{made['cost_per_thousand_without_model']:.0f} without a model. It acts on {made['acted_share']:.1%}, finds "
-            f"{made['recall']:.1%} of the positives, and is right in {made['precision']:.1%} of its alarms.",
+            f"Acting from a score of {made['threshold']:.3f} on, where a false alarm costs {cost.false_alarm:g} and "
+            f"a miss {cost.miss:g}: {made['cost_per_thousand']:.0f} per thousand decisions, against "
+            f"{made['cost_per_thousand_without_model']:.0f} without a model. It acts on {made['acted_share']:.1%}, "
+            f"finds {made['recall']:.1%} of the positives, and is right in {made['precision']:.1%} of its alarms.",
             "",
             "## Inputs",
             "",

@@ -1,4 +1,4 @@
-"""What `train` tells the steps after it: the rungs' losses on later days, which one was chosen, which days were used."""
+"""What `train` tells the steps after it: the rungs' losses on later days, the chosen one, the days used."""
 
 import json
 from dataclasses import asdict, dataclass

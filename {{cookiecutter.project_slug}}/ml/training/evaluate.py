@@ -19,18 +19,14 @@ def evaluate(table: Path, model: Path, evaluation: Path, seed: int) -> None:
     """Write every rung's metrics on the test weeks, and the chosen one's cost at the threshold, as JSON."""
     made = choice.read(model)
     test = split(load(table))["test"]
-    scores = {
-        rung: Scorer(choice.graph(model, rung).read_bytes()).score(test.inputs) for rung in made.validation
-    }
+    scores = {rung: Scorer(choice.graph(model, rung).read_bytes()).score(test.inputs) for rung in made.validation}
     judged = {
         rung: estimates(test.outcomes, scores[rung], test.days, seed=seed)
         for rung in track(scores, "evaluating", total=len(scores))
     }
     found = {
         **asdict(made),
-        "test": {
-            rung: {name: each._asdict() for name, each in metrics.items()} for rung, metrics in judged.items()
-        },
+        "test": {rung: {name: each._asdict() for name, each in metrics.items()} for rung, metrics in judged.items()},
         "rows": len(test.outcomes),
         "decisions": decisions(test, scores[made.chosen]),
     }

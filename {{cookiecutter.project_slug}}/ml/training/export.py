@@ -85,9 +85,7 @@ def _convert_constant(scope: Any, operator: Any, container: Any) -> None:
 
     def node(kind: str, given: list[str], output: str | None = None, **attributes: Any) -> str:
         output = output or scope.get_unique_variable_name(kind)
-        container.add_node(
-            kind, given, output, name=scope.get_unique_operator_name(kind), op_version=13, **attributes
-        )
+        container.add_node(kind, given, output, name=scope.get_unique_operator_name(kind), op_version=13, **attributes)
         return str(output)
 
     shape = node("Shape", [operator.inputs[0].onnx_name])

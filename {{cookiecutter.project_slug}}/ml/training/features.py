@@ -22,9 +22,7 @@ def features(records: Path, table: Path) -> None:
     target = framing().task.positive
     built[target] = raw[target].to_numpy()
     built[DAY] = (
-        calendar.local(schema.predicted_at(columns), framing().time.timezone)
-        .astype("datetime64[D]")
-        .astype(str)
+        calendar.local(schema.predicted_at(columns), framing().time.timezone).astype("datetime64[D]").astype(str)
     )
     built = built.sort_values(DAY, kind="stable")
     table.parent.mkdir(parents=True, exist_ok=True)

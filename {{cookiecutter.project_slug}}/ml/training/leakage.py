@@ -6,6 +6,7 @@ tail number).
 """
 
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,12 +25,12 @@ MEND = f"Remove the feature, or see [leak] in {FILE}"
 
 def leaks(part: Part) -> Iterator[str]:
     """Yield a sentence for each feature that leaks."""
-    columns = [(feature.name, part.inputs.numbers[:, place]) for place, feature in enumerate(NUMBERS)]
+    columns: list[tuple[str, NDArray[Any]]] = [
+        (feature.name, part.inputs.numbers[:, place]) for place, feature in enumerate(NUMBERS)
+    ]
     columns += [(feature.name, _encoded(part, place)) for place, feature in enumerate(CATEGORIES)]
     absent = {feature.name: np.isnan(part.inputs.numbers[:, place]) for place, feature in enumerate(NUMBERS)}
-    absent |= {
-        feature.name: part.inputs.categories[:, place] == MISSING for place, feature in enumerate(CATEGORIES)
-    }
+    absent |= {feature.name: part.inputs.categories[:, place] == MISSING for place, feature in enumerate(CATEGORIES)}
     limits = framing().leak
     for name, values in columns:
         missing = absent[name]
@@ -38,8 +39,8 @@ def leaks(part: Part) -> Iterator[str]:
             expected = usual * missing.sum()
             if expected >= ENOUGH and found <= (1 - limits.missing_purity) * expected:
                 yield (
-                    f"{name} is missing on {missing.sum():,} rows, of which {found:,} and not the usual {expected:,.0f} "
-                    f"have outcome {label}"
+                    f"{name} is missing on {missing.sum():,} rows, of which {found:,} "
+                    f"and not the usual {expected:,.0f} have outcome {label}"
                 )
         present = ~np.isnan(values)
         outcomes = part.outcomes[present]

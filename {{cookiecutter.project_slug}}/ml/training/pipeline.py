@@ -7,15 +7,12 @@ of the steps, by digest, is a parameter.
 import contextlib
 import fcntl
 import functools
-import io
-import logging
 import os
 import sys
-import warnings
 from collections.abc import Iterator
 from datetime import date
 from pathlib import Path
-from typing import IO, NamedTuple
+from typing import NamedTuple
 
 from kfp import compiler, dsl, local
 from kfp.dsl import Artifact, Dataset, Input, Metrics, Model, Output
@@ -23,15 +20,18 @@ from kfp.dsl import Artifact, Dataset, Input, Metrics, Model, Output
 from ml.errors import ContractError
 from ml.settings import ROOT, settings
 from ml.store import files
+from ml.training.steplog import own_lines, reason
 
 # The code is in the image, and here in the environment: nothing is installed when a step starts.
 step = functools.partial(
     dsl.component, base_image="python:3.12-slim", packages_to_install=[], install_kfp_package=False
 )
 
+VERBS = ("ingest", "validate", "features", "train", "evaluate", "register")
+
 
 @step
-def ingest(lake: str, since: str, until: str, records: Output[Dataset]):  # type: ignore[no-untyped-def]
+def ingest(lake: str, since: str, until: str, records: Output[Dataset]) -> None:
     """Read the window's partitions."""
     from datetime import date
     from pathlib import Path
@@ -42,9 +42,7 @@ def ingest(lake: str, since: str, until: str, records: Output[Dataset]):  # type
 
 
 @step
-def validate(
-    since: str, until: str, records: Input[Dataset], report: Output[Artifact], docs: Output[Artifact]
-):  # type: ignore[no-untyped-def]
+def validate(since: str, until: str, records: Input[Dataset], report: Output[Artifact], docs: Output[Artifact]) -> None:
     """Stop the flow when data breaks the schema."""
     from datetime import date
     from pathlib import Path
@@ -61,7 +59,7 @@ def validate(
 
 
 @step
-def features(records: Input[Dataset], report: Input[Artifact], table: Output[Dataset]):  # type: ignore[no-untyped-def]
+def features(records: Input[Dataset], report: Input[Artifact], table: Output[Dataset]) -> None:
     """Compute every feature; waits for the data checks through their report."""
     from pathlib import Path
 
@@ -71,7 +69,7 @@ def features(records: Input[Dataset], report: Input[Artifact], table: Output[Dat
 
 
 @step
-def train(seed: int, threads: int, table: Input[Dataset], model: Output[Model]):  # type: ignore[no-untyped-def]
+def train(seed: int, threads: int, table: Input[Dataset], model: Output[Model]) -> None:
     """Fit the ladder and choose a rung."""
     from pathlib import Path
 
@@ -81,7 +79,7 @@ def train(seed: int, threads: int, table: Input[Dataset], model: Output[Model]):
 
 
 @step
-def evaluate(seed: int, table: Input[Dataset], model: Input[Model], evaluation: Output[Metrics]):  # type: ignore[no-untyped-def]
+def evaluate(seed: int, table: Input[Dataset], model: Input[Model], evaluation: Output[Metrics]) -> None:
     """Judge every rung on the test weeks."""
     from pathlib import Path
 
@@ -91,7 +89,7 @@ def evaluate(seed: int, table: Input[Dataset], model: Input[Model], evaluation: 
 
 
 @step
-def register(  # type: ignore[no-untyped-def]
+def register(
     store: str,
     records: Input[Dataset],
     table: Input[Dataset],
@@ -102,10 +100,10 @@ def register(  # type: ignore[no-untyped-def]
     """Seal the bundle and return its digest."""
     from pathlib import Path
 
-    from ml.training.register import register
+    from ml.training.register import Made, register
 
-    paths = [Path(each.path) for each in (records, table, model, evaluation, report)]
-    return register(*paths, store)
+    made = Made(*(Path(each.path) for each in (records, table, model, evaluation, report)))
+    return register(made, store)
 
 
 @dsl.pipeline(name="training")
@@ -121,12 +119,10 @@ def training(image: str, lake: str, since: str, until: str, store: str, seed: in
     model = trained.outputs["model"]
     evaluated = evaluate(seed=seed, table=table, model=model)
     evaluation = evaluated.outputs["evaluation"]
-    registered = register(
-        store=store, records=records, table=table, model=model, evaluation=evaluation, report=report
-    )
+    registered = register(store=store, records=records, table=table, model=model, evaluation=evaluation, report=report)
     for task in (ingested, validated, featured, trained, evaluated, registered):
         task.set_caching_options(False).set_container_image(image)
-    return registered.output
+    return registered.output  # type: ignore[no-any-return]
 
 
 class Run(NamedTuple):
@@ -143,13 +139,11 @@ def run(since: date, until: date) -> Run:
     """
     conf = settings()
     runs = files.local(files.join(conf.store_url, "pipeline"), "pipeline runs")
-    os.environ["PATH"] = os.pathsep.join(
-        [str(Path(sys.executable).parent), os.environ["PATH"]]
-    )  # steps ask for python3
+    # Steps run what `python3` is on PATH, and find the code here whatever the current folder is.
+    os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
     os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
-    logging.getLogger().setLevel(logging.WARNING)
     local.init(local.SubprocessRunner(use_venv=False), pipeline_root=str(runs))
-    with _alone(runs), _only_own_lines() as log:
+    with _alone(runs), own_lines(VERBS) as log:
         try:
             ran = training(
                 image="python",
@@ -161,7 +155,7 @@ def run(since: date, until: date) -> Run:
                 threads=conf.train.threads,
             )
         except RuntimeError as error:
-            raise _reason(log.getvalue(), runs) from error
+            raise reason(log.getvalue(), runs / "failed.log") from error
     docs = max(runs.glob("training-*/validate/docs/index.html"), key=lambda page: page.stat().st_mtime)
     return Run(str(ran.output), docs)
 
@@ -183,44 +177,3 @@ def _alone(runs: Path) -> Iterator[None]:
                 "pipeline", "another pipeline is running on this store", "Wait until it has ended"
             ) from None
         yield
-
-
-class _Lines(io.StringIO):
-    """Keeps all that is written, and passes on the lines that our verbs end with."""
-
-    def __init__(self, out: IO[str], verbs: tuple[str, ...]) -> None:
-        super().__init__()
-        self._out, self._verbs, self._rest = out, verbs, ""
-
-    def write(self, text: str) -> int:
-        """Keep `text`; print the lines in it that a verb said."""
-        *lines, self._rest = (self._rest + text).split("\n")
-        for line in lines:
-            if line.strip().split(" ")[0] in self._verbs:
-                print(line.strip(), file=self._out, flush=True)
-        return super().write(text)
-
-
-@contextlib.contextmanager
-def _only_own_lines() -> Iterator[_Lines]:
-    """Hide kfp's log of the local run, of which the steps' own lines are shown."""
-    log = _Lines(sys.stdout, ("ingest", "validate", "features", "train", "evaluate", "register"))
-    logging.disable(logging.ERROR)
-    try:
-        with contextlib.redirect_stdout(log), warnings.catch_warnings(action="ignore"):
-            yield log
-    finally:
-        logging.disable(logging.NOTSET)
-
-
-def _reason(log: str, runs: Path) -> ContractError:
-    """Return the failed step's own error, or where its log is."""
-    kept = runs / "failed.log"
-    kept.write_text(log)
-    marker = "ml.errors.ContractError: "
-    lines = [line for line in log.splitlines() if marker in line]
-    if lines:
-        contract, _, rest = lines[-1].split(marker, 1)[1].partition(": ")
-        broken, _, mend = rest.rpartition(". ")
-        return ContractError(contract, broken, mend)
-    return ContractError("pipeline", "a step failed", f"See {kept}")

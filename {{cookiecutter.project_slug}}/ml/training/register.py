@@ -2,7 +2,7 @@
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -23,14 +23,24 @@ GOLDEN = 64  # records that every service scores again before it is ready
 SCORE = "score"
 
 
-def register(records: Path, table: Path, model: Path, evaluation: Path, validation: Path, store: str) -> str:
+class Made(NamedTuple):
+    """What the steps before have written."""
+
+    records: Path
+    table: Path
+    model: Path
+    evaluation: Path
+    validation: Path
+
+
+def register(made: Made, store: str) -> str:
     """Put the bundle into the store and return its digest; refuses data that was not found valid."""
-    checked = json.loads(validation.read_text())
+    checked = json.loads(made.validation.read_text())
     if not checked["success"]:
         raise ContractError("data", "the records were not found valid", "Run `ml validate`")
-    judged = json.loads(evaluation.read_text())
-    graph = choice.graph(model, choice.read(model).chosen).read_bytes()
-    scorer, whole = Scorer(graph), load(table)
+    judged = json.loads(made.evaluation.read_text())
+    graph = choice.graph(made.model, judged["chosen"]).read_bytes()
+    scorer, whole = Scorer(graph), load(made.table)
     scores = scorer.score(whole.inputs)
     manifest: dict[str, Any] = {
         "contract": bundle.CONTRACT,
@@ -43,13 +53,13 @@ def register(records: Path, table: Path, model: Path, evaluation: Path, validati
         "test": judged["test"],
         "decisions": judged["decisions"],
         "data_checks": checked["statistics"],
-        "provenance": provenance(records),
+        "provenance": provenance(made.records),
     }
     core = {
         bundle.MANIFEST: bundle.dump(manifest),
         "model.onnx": graph,
         "reference.json": reference(whole, scores).dump(),
-        "golden.json": bundle.dump(golden(pd.read_parquet(records), scorer)),
+        "golden.json": bundle.dump(golden(pd.read_parquet(made.records), scorer)),
     }
     profile = Profile.of(whole.frame.assign(**{SCORE: scores}))
     beside = {"model_card.md": card(manifest).encode(), "reference.whylogs": profile.dump()}
@@ -57,7 +67,8 @@ def register(records: Path, table: Path, model: Path, evaluation: Path, validati
     replayed = bundle.load(store, digest).replay_golden()
     say(
         "register",
-        f"bundle {digest[:12]} ({judged['chosen']}), {replayed} golden records replayed, in {bundle.folder(store, digest)}",
+        f"bundle {digest[:12]} ({judged['chosen']}), {replayed} golden records replayed, "
+        f"in {bundle.folder(store, digest)}",
     )
     return digest
 
@@ -68,8 +79,7 @@ def golden(records: pd.DataFrame, scorer: Scorer) -> list[dict[str, Any]]:
     chosen = records.iloc[rows]
     scores = scorer.score(inputs(columns_of_frame(chosen)))
     return [
-        {"record": record, "score": float(score)}
-        for record, score in zip(json_of_frame(chosen), scores, strict=True)
+        {"record": record, "score": float(score)} for record, score in zip(json_of_frame(chosen), scores, strict=True)
     ]
 
 
@@ -82,12 +92,8 @@ def reference(whole: Part, scores: Any) -> Reference:
         known = sorted(set(values.tolist()) - {MISSING}) if values.dtype == object else []
         return Variable(name, calendar, bins, known, by_day(whole.days, values, bins))
 
-    numbers = [
-        variable(each.name, each.calendar, whole.inputs.numbers[:, i]) for i, each in enumerate(NUMBERS)
-    ]
-    texts = [
-        variable(each.name, each.calendar, whole.inputs.categories[:, i]) for i, each in enumerate(CATEGORIES)
-    ]
+    numbers = [variable(each.name, each.calendar, whole.inputs.numbers[:, i]) for i, each in enumerate(NUMBERS)]
+    texts = [variable(each.name, each.calendar, whole.inputs.categories[:, i]) for i, each in enumerate(CATEGORIES)]
     by = [whole.days == day for day in days]
     return Reference(
         days=[str(day) for day in days],

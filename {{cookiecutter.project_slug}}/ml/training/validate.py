@@ -50,9 +50,7 @@ def validate(records: Path, since: date, until: date, report: Path, docs: Path) 
     results: list[dict[str, Any]] = []
     for stage, rules in {"columns": _structure(), "values": _values(since, until)}.items():
         suite = context.suites.add(gx.ExpectationSuite(name=stage, expectations=list(rules)))
-        definition = context.validation_definitions.add(
-            gx.ValidationDefinition(name=stage, data=batch, suite=suite)
-        )
+        definition = context.validation_definitions.add(gx.ValidationDefinition(name=stage, data=batch, suite=suite))
         checkpoint = gx.Checkpoint(
             name=stage,
             validation_definitions=[definition],
@@ -66,9 +64,7 @@ def validate(records: Path, since: date, until: date, report: Path, docs: Path) 
     broken = [_sentence(result) for result in results if not result["success"]]
     statistics = {"rules": len(results), "broken": len(broken), "rows": len(frame)}
     report.parent.mkdir(parents=True, exist_ok=True)
-    report.write_text(
-        json.dumps({"success": not broken, "statistics": statistics, "broken": broken}, indent=1)
-    )
+    report.write_text(json.dumps({"success": not broken, "statistics": statistics, "broken": broken}, indent=1))
     if broken:
         raise ContractError(
             "data", "; ".join(broken), f"See {docs / 'index.html'}, then the source or ml/problem/schema.py"
@@ -109,9 +105,7 @@ def _values(since: date, until: date) -> Iterator[Any]:
         if not column.optional:
             yield gxe.ExpectColumnValuesToNotBeNull(column=column.name)
         if column.low is not None or column.high is not None:
-            yield gxe.ExpectColumnValuesToBeBetween(
-                column=column.name, min_value=column.low, max_value=column.high
-            )
+            yield gxe.ExpectColumnValuesToBeBetween(column=column.name, min_value=column.low, max_value=column.high)
         if column.pattern is not None:
             yield gxe.ExpectColumnValuesToMatchRegex(column=column.name, regex=column.pattern)
         if column.kind == "time":
@@ -122,32 +116,22 @@ def _values(since: date, until: date) -> Iterator[Any]:
 def _sentence(result: dict[str, Any]) -> str:
     """Return one broken rule in words: column, rule, count, three values."""
     config, found = result["expectation_config"], result["result"]
-    given = {
-        key: value
-        for key, value in config["kwargs"].items()
-        if key not in ("batch_id", "column", "column_list")
-    }
+    given = {key: value for key, value in config["kwargs"].items() if key not in ("batch_id", "column", "column_list")}
     about = config["kwargs"].get("column") or ", ".join(config["kwargs"].get("column_list", [])) or "table"
     limits = ", ".join(f"{key} {value}" for key, value in given.items() if key != "type_list")
     rule = config["type"].removeprefix("expect_").replace("_", " ") + (f" ({limits})" if limits else "")
-    raised = next(
-        (each["exception_message"] for each in _exceptions(result) if each.get("exception_message")), None
-    )
+    raised = next((each["exception_message"] for each in _exceptions(result) if each.get("exception_message")), None)
     if raised:
         return f"{about}: {rule}: {raised}"
     if "unexpected_count" in found:
         values = ", ".join(repr(value) for value in found.get("partial_unexpected_list", [])[:SAMPLES])
-        return f"{about}: {rule}: {found['unexpected_count']:,} rows" + (
-            f", such as {values}" if values else ""
-        )
+        return f"{about}: {rule}: {found['unexpected_count']:,} rows" + (f", such as {values}" if values else "")
     return f"{about}: {rule}" + (f": found {found['observed_value']}" if "observed_value" in found else "")
 
 
 def _exceptions(result: dict[str, Any]) -> Iterator[dict[str, Any]]:
     info = result.get("exception_info") or {}
-    yield from (
-        [info] if "exception_message" in info else [each for each in info.values() if isinstance(each, dict)]
-    )
+    yield from ([info] if "exception_message" in info else [each for each in info.values() if isinstance(each, dict)])
 
 
 def _site(docs: Path) -> dict[str, Any]:
