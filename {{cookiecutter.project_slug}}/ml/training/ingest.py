@@ -12,7 +12,7 @@ from ml.progress import say, track
 
 def ingest(lake: str, since: date, until: date, records: Path) -> None:
     """Write the raw records of all days from `since` to `until`; raises ContractError when a day is absent."""
-    for _ in track(source.publish(lake), "publishing the source", total=365):
+    for _ in track(source.publish(lake), "publishing days"):
         pass
     wanted = [day.date() for day in pd.date_range(since, until)]
     if not wanted:

@@ -1,8 +1,7 @@
 """Refuses features that know the outcome: found before any model is fitted, on every training.
 
 Two signatures. A single feature that ranks the outcomes almost alone was made after them; and where the *absence*
-of a value goes with one class, the value was filled in by the outcome (here: only flights that left have a
-tail number).
+of a value goes with one class, the value was filled in by the outcome.
 """
 
 from collections.abc import Iterator

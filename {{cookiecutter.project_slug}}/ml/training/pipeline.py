@@ -20,6 +20,7 @@ from kfp.dsl import Artifact, Dataset, Input, Metrics, Model, Output
 from ml.errors import ContractError
 from ml.settings import ROOT, settings
 from ml.store import files
+from ml.training.leftovers import nothing_left
 from ml.training.steplog import own_lines, reason
 
 # The code is in the image, and here in the environment: nothing is installed when a step starts.
@@ -143,7 +144,7 @@ def run(since: date, until: date) -> Run:
     os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
     os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
     local.init(local.SubprocessRunner(use_venv=False), pipeline_root=str(runs))
-    with _alone(runs), own_lines(VERBS) as log:
+    with _alone(runs), own_lines(VERBS) as log, nothing_left(runs):
         try:
             ran = training(
                 image="python",

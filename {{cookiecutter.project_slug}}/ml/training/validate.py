@@ -1,4 +1,4 @@
-"""Step 2, and the only place that knows Great Expectations: a suite derived from the record's class stops bad data.
+"""Step 2, and the only place that knows Great Expectations: a suite derived from the record class stops bad data.
 
 Columns and types are checked first: a rule about values says nothing of a column of the wrong type. Data Docs
 show both stages.
@@ -22,6 +22,7 @@ from ml.contract.framing import framing
 from ml.errors import ContractError
 from ml.problem.schema import KEY
 from ml.progress import say
+from ml.training import data_docs
 
 SAMPLES = 3  # values shown for each broken rule
 TYPES = {
@@ -48,6 +49,7 @@ def validate(records: Path, since: date, until: date, report: Path, docs: Path) 
         .add_batch_definition_whole_dataframe("all")
     )
     results: list[dict[str, Any]] = []
+    stages: dict[str, str] = {}
     for stage, rules in {"columns": _structure(), "values": _values(since, until)}.items():
         suite = context.suites.add(gx.ExpectationSuite(name=stage, expectations=list(rules)))
         definition = context.validation_definitions.add(gx.ValidationDefinition(name=stage, data=batch, suite=suite))
@@ -58,18 +60,19 @@ def validate(records: Path, since: date, until: date, report: Path, docs: Path) 
             actions=[gx.checkpoint.UpdateDataDocsAction(name="docs", site_names=["docs"])],
         )
         ran = context.checkpoints.add(checkpoint).run(batch_parameters={"dataframe": frame})
-        results += [each for run in ran.run_results.values() for each in run.to_json_dict()["results"]]
+        found = [each for run in ran.run_results.values() for each in run.to_json_dict()["results"]]
+        stages[stage] = f"{sum(each['success'] for each in found)} of {len(found)} rules hold"
+        results += found
         if not ran.success:
             break
+    index = data_docs.settle(docs, stages)
     broken = [_sentence(result) for result in results if not result["success"]]
     statistics = {"rules": len(results), "broken": len(broken), "rows": len(frame)}
     report.parent.mkdir(parents=True, exist_ok=True)
     report.write_text(json.dumps({"success": not broken, "statistics": statistics, "broken": broken}, indent=1))
     if broken:
-        raise ContractError(
-            "data", "; ".join(broken), f"See {docs / 'index.html'}, then the source or ml/problem/schema.py"
-        )
-    say("validate", f"{len(frame):,} records hold {len(results)} rules, Data Docs in {docs / 'index.html'}")
+        raise ContractError("data", "; ".join(broken), f"See {index}, then the source or ml/problem/schema.py")
+    say("validate", f"{len(frame):,} records hold {len(results)} rules, Data Docs in {index}")
 
 
 def _as_plain_types(frame: pd.DataFrame) -> pd.DataFrame:
@@ -98,7 +101,7 @@ def _values(since: date, until: date) -> Iterator[Any]:
     limits, target = framing().data, framing().task.positive
     days = (until - since).days + 1
     yield gxe.ExpectTableRowCountToBeBetween(min_value=limits.rows_per_day * days)
-    yield gxe.ExpectCompoundColumnsToBeUnique(column_list=list(KEY))
+    yield _unique(list(KEY))
     yield gxe.ExpectColumnValuesToNotBeNull(column=target)
     yield gxe.ExpectColumnDistinctValuesToEqualSet(column=target, value_set=[0, 1])
     for column in schema.columns():
@@ -111,6 +114,13 @@ def _values(since: date, until: date) -> Iterator[Any]:
         if column.kind == "time":
             freshest = pd.Timestamp(until - timedelta(days=limits.freshness_days))
             yield gxe.ExpectColumnMaxToBeBetween(column=column.name, min_value=freshest)
+
+
+def _unique(key: list[str]) -> Any:
+    """Return the rule that no two records have the same key."""
+    if len(key) == 1:
+        return gxe.ExpectColumnValuesToBeUnique(column=key[0])
+    return gxe.ExpectCompoundColumnsToBeUnique(column_list=key)
 
 
 def _sentence(result: dict[str, Any]) -> str:

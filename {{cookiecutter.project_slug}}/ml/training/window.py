@@ -63,4 +63,7 @@ def split(whole: Part) -> dict[str, Part]:
         "validation": (whole.days >= first_validation) & (whole.days < first_test),
         "test": whole.days >= first_test,
     }
+    for name, rows in parts.items():
+        if len(found := np.unique(whole.outcomes[rows])) < 2:
+            raise ContractError("framing", f"the {name} days hold outcome {found[0]} alone", f"Edit [time] in {FILE}")
     return {name: whole.where(rows) for name, rows in parts.items()}

@@ -1,0 +1,102 @@
+"""Who may know whom: the design's boundaries, held by the imports themselves."""
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ML = Path(__file__).resolve().parents[1] / "ml"
+MODULES = sorted(ML.rglob("*.py"))
+
+SUBSYSTEMS = ("training", "serving", "monitoring")
+
+# Each outside tool and the only modules that know it.
+HOMES = {
+    "bentoml": ["serving/service.py"],
+    "fsspec": ["store/files.py"],
+    "great_expectations": ["training/validate.py"],
+    "httpx": ["replay.py", "serving/server.py"],
+    "jinja2": ["monitoring/report.py"],
+    "kfp": ["training/pipeline.py"],
+    "lightgbm": ["problem/models.py", "training/export.py"],
+    "matplotlib": ["monitoring/plots.py"],
+    "onnx": ["training/export.py"],
+    "onnxmltools": ["training/export.py"],
+    "onnxruntime": ["contract/scorer.py"],
+    "prometheus_client": ["serving/counters.py"],
+    "rich": ["demo.py", "progress.py"],
+    "skl2onnx": ["training/export.py"],
+    "typer": ["__main__.py"],
+    "whylogs": ["contract/profile.py"],
+    "yaml": ["contract/release.py"],
+}
+
+# What each folder may import of ml; what is not named here may import anything.
+KNOWS = {
+    "store": {"errors", "store"},
+    "statistics": {"statistics"},
+    "features": {"errors", "contract", "features", "problem"},
+    "problem": {"errors", "features", "problem", "store"},
+    "contract": {"errors", "settings", "store", "statistics", "features", "problem", "contract"},
+}
+SHARED = {"contract", "errors", "features", "problem", "progress", "settings", "statistics", "store"}
+
+
+def imports(module: Path) -> Iterator[str]:
+    """Yield the dotted names that a module imports, wherever in it."""
+    for node in ast.walk(ast.parse(module.read_text())):
+        if isinstance(node, ast.Import):
+            yield from (name.name for name in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{module} imports relatively, which a Kubeflow step cannot"
+            yield from (f"{node.module}.{name.name}" for name in node.names)
+
+
+def place(module: Path) -> str:
+    return module.relative_to(ML).as_posix()
+
+
+@pytest.mark.parametrize("subsystem", SUBSYSTEMS)
+def test_training_serving_and_monitoring_never_import_each_other(subsystem: str) -> None:
+    for module in (ML / subsystem).rglob("*.py"):
+        own = {name.split(".")[1] for name in imports(module) if name.startswith("ml.")}
+        assert own <= SHARED | {subsystem}, place(module)
+
+
+@pytest.mark.parametrize("folder", KNOWS)
+def test_a_shared_folder_knows_only_what_lies_below_it(folder: str) -> None:
+    for module in (ML / folder).rglob("*.py"):
+        own = {name.split(".")[1] for name in imports(module) if name.startswith("ml.")}
+        assert own <= KNOWS[folder], place(module)
+
+
+@pytest.mark.parametrize("tool", HOMES)
+def test_an_outside_tool_lives_in_its_one_place(tool: str) -> None:
+    users = [place(module) for module in MODULES if tool in {name.split(".")[0] for name in imports(module)}]
+    assert users == HOMES[tool]
+
+
+def test_only_the_clock_reads_the_time() -> None:
+    asked = ("datetime.now", "datetime.utcnow", "date.today", "time.time(", "Timestamp.now", 'datetime64("now")')
+    readers = [place(module) for module in MODULES if any(ask in module.read_text() for ask in asked)]
+    assert readers == ["contract/clock.py"]
+
+
+def test_the_service_loads_no_training_library() -> None:
+    heavy = (
+        "great_expectations",
+        "kfp",
+        "lightgbm",
+        "matplotlib",
+        "pandas",
+        "pyarrow",
+        "skl2onnx",
+        "sklearn",
+        "whylogs",
+    )
+    asked = f"import sys, ml.serving.service; print([name for name in {heavy} if name in sys.modules])"
+    loaded = subprocess.run([sys.executable, "-c", asked], capture_output=True, text=True, check=True, cwd=ML.parent)
+    assert loaded.stdout.strip() == "[]"
