@@ -1,5 +1,6 @@
 """The verbs, in the order of the flow. Each loads only what it needs, and says what it read and wrote."""
 
+import signal
 import sys
 from collections.abc import Callable
 from datetime import date, datetime
@@ -20,7 +21,7 @@ Day = Annotated[datetime | None, typer.Option(formats=["%Y-%m-%d"], help="A day;
 
 
 def verb(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Make a command that ends a broken contract with one line and exit code 1."""
+    """Make a command that ends a broken contract with one line and exit code 1, an interruption with 130."""
 
     @wraps(function)
     def run(*words: Any, **options: Any) -> None:
@@ -29,6 +30,9 @@ def verb(function: Callable[..., Any]) -> Callable[..., Any]:
         except ContractError as error:
             print(f"error: {error}", file=sys.stderr)
             raise typer.Exit(1) from None
+        except KeyboardInterrupt:
+            print("interrupted: what this verb started has been ended", file=sys.stderr)
+            raise typer.Exit(130) from None
 
     return run
 
@@ -138,7 +142,7 @@ def serve(
 @app.command()
 @verb
 def replay(
-    since: Annotated[datetime, typer.Option(formats=["%Y-%m-%d"], help="First day of flights to send.")],
+    since: Annotated[datetime, typer.Option(formats=["%Y-%m-%d"], help="First day of records to send.")],
     until: Annotated[datetime, typer.Option(formats=["%Y-%m-%d"], help="Last day.")],
     url: Annotated[str | None, typer.Option(help="The service; by default where `ml serve` listens.")] = None,
     single: Annotated[bool, typer.Option("--single", help="Send records one by one, not in bulk.")] = False,
@@ -209,14 +213,15 @@ app.add_typer(pipeline, name="pipeline")
 @app.command()
 @verb
 def demo() -> None:
-    """Do all of it on this machine, with a simulated spring and summer, and show what came out."""
+    """Do all of it on this machine, the days after training in simulated time, and show what came out."""
     from ml.demo import demo
 
     demo()
 
 
 def main() -> None:
-    """Run the command line."""
+    """Run the command line; being told to terminate interrupts a verb as Ctrl-C does, so that it can clear up."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     app()
 
 

@@ -1,4 +1,4 @@
-"""The whole flow on this machine: train on winter, serve, replay spring and summer, and let the monitor judge both.
+"""The whole flow on this machine: train, serve, replay what came later, and let the monitor judge it.
 
 It lives in an environment of its own, `demo`: its release, events and reports touch no other's.
 """

@@ -17,7 +17,7 @@ PATIENCE = 2.0  # seconds of silence before the bar appears
 class Bar:
     """A progress bar on standard error; it appears after two seconds, and on a terminal only."""
 
-    def __init__(self, doing: str, total: int) -> None:
+    def __init__(self, doing: str, total: int | None) -> None:
         console = Console(stderr=True, force_terminal=os.environ.get("ML_PROGRESS") == "always" or None)
         columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
         self._bar = Progress(*columns, console=console, transient=True, redirect_stdout=False, redirect_stderr=False)
@@ -46,8 +46,8 @@ class Bar:
             print(line, file=out, flush=True)
 
 
-def track(items: Iterable[Item], doing: str, total: int) -> Iterator[Item]:
-    """Yield `items` and show how far it is."""
+def track(items: Iterable[Item], doing: str, total: int | None = None) -> Iterator[Item]:
+    """Yield `items` and show how far it is; without `total`, only how many there were."""
     with Bar(doing, total) as bar:
         for item in items:
             yield item

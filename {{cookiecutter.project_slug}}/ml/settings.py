@@ -1,13 +1,14 @@
 """project.toml, overridden by ML_<TABLE>_<KEY>: read once, here and nowhere else."""
 
+import json
 import os
 import tomllib
 from datetime import date
 from functools import cache
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from ml.errors import ContractError
 
@@ -75,6 +76,11 @@ class Demo(Table):
     """What the demo replays: first and last day of each stretch of later records."""
 
     replays: list[tuple[date, date]] = Field(min_length=1)
+
+    @field_validator("replays", mode="before")
+    @classmethod
+    def _parsed(cls, value: Any) -> Any:
+        return json.loads(value) if isinstance(value, str) else value  # a variable holds JSON
 
 
 class Settings(Table):

@@ -16,9 +16,12 @@ from ml.contract import bundle as bundles
 from ml.contract.bundle import Bundle
 from ml.contract.profile import Profile
 from ml.contract.reference import Bins
+from ml.errors import ContractError
 from ml.features.table import NAMES, columns_of_frame, inputs
 from ml.monitoring import drift, monitor
+from ml.monitoring.look import judge
 from ml.monitoring.observations import Observations
+from ml.monitoring.report import render
 from ml.monitoring.signal import signal, windows
 from ml.problem import source
 
@@ -119,23 +122,18 @@ def test_only_matured_days_make_the_window() -> None:
 @pytest.fixture(scope="module")
 def page(champion: Bundle, lake: str) -> str:
     """The report of the summer weeks."""
-    from ml.monitoring.report import render
-
     seen = served(champion, lake, "2013-06-24", "2013-07-21")
-    profiled = drift.profile(seen)
-    found = monitor.Look(
-        champion,
-        seen,
-        seen,
-        signal(champion.reference, seen.outcomes, seen.scores, 28),
-        list(drift.drifts(champion.reference, profiled, 28)),
-        monitor.estimates(seen.outcomes, seen.scores, seen.days),
-        (profiled, profiled),
-    )
+    found = judge(champion, drift.profile(seen), seen, seen)
     verdict = monitor.verdict(found)
     assert verdict["status"] == "alarm"
     assert json.loads(json.dumps(verdict)) == verdict
     return render(found, verdict)
+
+
+def test_too_few_matured_days_give_no_verdict(champion: Bundle, lake: str) -> None:
+    seen = served(champion, lake, "2013-04-01", "2013-04-06")
+    with pytest.raises(ContractError, match="6 days have outcomes, a verdict needs 7"):
+        judge(champion, drift.profile(seen), seen, seen)
 
 
 def test_the_report_is_one_page_that_loads_nothing(page: str) -> None:

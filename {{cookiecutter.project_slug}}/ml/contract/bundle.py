@@ -22,6 +22,8 @@ from ml.store import files
 CONTRACT = 1  # raised when a service of today could misread a bundle of tomorrow
 MANIFEST = "bundle.json"
 NEWEST = "newest"
+PROFILE = "reference.whylogs"  # beside the core, as is the card
+CARD = "model_card.md"
 CORE = (
     "golden.json",
     "model.onnx",

@@ -11,17 +11,25 @@ def parse(text: str) -> datetime:
     return moment.astimezone(UTC)
 
 
+NEVER = datetime.min.replace(tzinfo=UTC)
+
+
 class Clock:
     """Tells the time in UTC; a simulated clock stands where it was last set and never goes back."""
 
     def __init__(self, kind: str) -> None:
         self.simulated = kind == "simulated"
-        self._now = datetime.min.replace(tzinfo=UTC)
+        self._now = NEVER
 
     def set(self, moment: datetime) -> None:
         """Move a simulated clock forward; wall time cannot be moved."""
         if self.simulated:
             self._now = max(self._now, moment)
+
+    @property
+    def told(self) -> bool:
+        """Whether it knows the time: a simulated clock does not before it was first set."""
+        return not self.simulated or self._now > NEVER
 
     def now(self) -> datetime:
         """Return the current moment."""

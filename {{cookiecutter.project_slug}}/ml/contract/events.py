@@ -9,8 +9,9 @@ import os
 import uuid
 from collections.abc import Iterable, Iterator
 from datetime import datetime
+from io import FileIO
 from pathlib import Path
-from typing import Any, Literal, TextIO
+from typing import Any, Literal
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict
 
@@ -50,15 +51,21 @@ class EventLog:
 
     def __init__(self, folder: Path) -> None:
         self._segment = folder / f"{os.getpid()}-{uuid.uuid4().hex[:8]}{SUFFIX}"
-        self._file: TextIO | None = None
+        self._file: FileIO | None = None
 
     def append(self, events: Iterable[Event]) -> None:
-        """Write events and hand them to the operating system; raises OSError when it cannot."""
-        lines = "".join(event.model_dump_json() + "\n" for event in events)
+        """Hand events to the operating system, all or none; raises OSError when it does not take them."""
+        lines = memoryview("".join(event.model_dump_json() + "\n" for event in events).encode())
         if self._file is None:
-            self._file = self._segment.open("a", encoding="utf-8")
-        self._file.write(lines)
-        self._file.flush()
+            self._file = FileIO(self._segment, "a")
+        whole = self._file.tell()
+        try:
+            while lines:
+                lines = lines[self._file.write(lines) :]
+        except OSError:
+            self._file.truncate(whole)  # a full disk takes part of a line, which the next one would be glued to
+            self._file.seek(whole)
+            raise
 
     def close(self) -> None:
         """Close the segment."""

@@ -85,7 +85,7 @@ class Alarm(Table):
     """When the monitor alarms: by how many windows of the reference months, and how far inputs may move."""
 
     false_alarm_rate: float = Field(gt=0, lt=0.05)
-    block_days: int = Field(ge=1, description="days that are resampled together: storms last")
+    block_days: int = Field(ge=1, description="days that are resampled together: good and bad days come in runs")
     drift_floor: float = Field(ge=0, le=1, description="Jensen-Shannon distance that nobody would act on")
 
 

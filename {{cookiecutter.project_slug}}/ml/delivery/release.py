@@ -23,7 +23,8 @@ def _resolve(store: str, digest: str | None) -> str:
     """Return the full digest of the bundle that starts with `digest`, or of the newest."""
     if digest is None:
         return bundle.newest(store)
-    names = [name for name in files.names(files.join(store, "bundles")) if name.startswith(digest)]
+    there = set(files.names(files.join(store, "bundles"))) - {bundle.NEWEST}
+    names = [name for name in there if name.startswith(digest)]
     if len(names) != 1:
         raise ContractError("release", f"{len(names)} bundles begin with {digest!r}", "Give more of the digest")
     return names[0]

@@ -1,7 +1,7 @@
 """The monitor's report: one HTML page with everything in it, readable offline."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from jinja2 import Environment, StrictUndefined
@@ -9,15 +9,13 @@ from markupsafe import Markup
 
 from ml.contract.framing import framing
 from ml.monitoring import drift, plots
+from ml.monitoring.look import Look
 from ml.settings import settings
-
-if TYPE_CHECKING:
-    from ml.monitoring.monitor import Look
 
 PAGE = Path(__file__).with_name("report.html")
 
 
-def render(look: "Look", verdict: dict[str, Any]) -> str:
+def render(look: Look, verdict: dict[str, Any]) -> str:
     """Return the page."""
     variables = {variable.name: variable for variable in look.bundle.reference.variables}
     scored = next(each for each in look.drifts if each.name == "score")

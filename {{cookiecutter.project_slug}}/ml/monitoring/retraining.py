@@ -4,7 +4,7 @@ import json
 from datetime import date
 
 from ml.errors import ContractError
-from ml.monitoring.monitor import LATEST
+from ml.monitoring.monitor import VERDICT
 from ml.settings import settings
 from ml.store import files
 
@@ -12,7 +12,7 @@ from ml.store import files
 def asked(force: bool) -> tuple[date, date] | None:
     """Return the first and last day to train on, as long a window as before; None where nothing asks for it."""
     try:
-        verdict = json.loads(files.read(files.join(settings().reports_url, LATEST)))
+        verdict = json.loads(files.read(files.join(settings().reports_url, VERDICT)))
     except FileNotFoundError:
         raise ContractError("monitor", "there is no verdict yet", "Run `ml monitor` first") from None
     if verdict["status"] != "alarm" and not force:

@@ -13,7 +13,6 @@ from collections.abc import Iterator
 from datetime import date
 from importlib.metadata import files
 
-import numpy as np
 import pandas as pd
 
 from ml.store import files as store
@@ -99,13 +98,19 @@ def _scheduled_minutes(flights: pd.DataFrame) -> "pd.Series[int]":
     """Return minutes from departure to arrival; the arrival is in the destination's own time."""
     zones = pd.read_csv(_package("airports.csv")).set_index("faa").tzone
     zone = flights.dest.map(zones).fillna("America/Puerto_Rico")  # the four that the package does not list
-    local = flights.day + _clock(flights.sched_arr_time)
-    arrival = pd.Series(pd.NaT, index=flights.index, dtype="datetime64[us, UTC]")
+    clock = flights.day + _clock(flights.sched_arr_time)
+    overnight = _utc(clock, zone) < flights.scheduled_departure
+    arrival = _utc(clock.where(~overnight, clock + pd.Timedelta(days=1)), zone)
+    return (arrival - flights.scheduled_departure).dt.total_seconds().astype("int64") // 60
+
+
+def _utc(clock: "pd.Series[pd.Timestamp]", zone: "pd.Series[str]") -> "pd.Series[pd.Timestamp]":
+    """Return local wall-clock times, each of its own zone, as moments."""
+    moments = pd.Series(pd.NaT, index=clock.index, dtype="datetime64[us, UTC]")
     for name, rows in zone.groupby(zone).groups.items():
-        there = local.loc[rows].dt.tz_localize(str(name), ambiguous=True, nonexistent="shift_forward")
-        arrival.loc[rows] = there.dt.tz_convert("UTC").astype("datetime64[us, UTC]")
-    minutes = (arrival - flights.scheduled_departure).dt.total_seconds() // 60
-    return np.where(minutes < 0, minutes + 24 * 60, minutes).astype("int64")  # type: ignore[return-value]
+        there = clock.loc[rows].dt.tz_localize(str(name), ambiguous=True, nonexistent="shift_forward")
+        moments.loc[rows] = there.dt.tz_convert("UTC").astype("datetime64[us, UTC]")
+    return moments
 
 
 def _planned_aircraft(flights: pd.DataFrame) -> "pd.Series[str]":

@@ -83,9 +83,11 @@ class Endpoints:
 
     def _set_clock(self, headers: dict[bytes, bytes]) -> None:
         time, told = self._predictor().clock, headers.get(TIME)
-        if told is None:
+        if told is None and time.told:
             return
         try:
+            if told is None:
+                raise ValueError("this service lives in simulated time, which nobody has told it yet")
             if not time.simulated:
                 raise ValueError("this service lives in wall time; start it with ML_SERVE_CLOCK=simulated")
             time.set(clock.parse(told.decode("ascii")))

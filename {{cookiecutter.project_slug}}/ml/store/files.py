@@ -4,13 +4,18 @@ A file appears whole or not at all: locally by writing beside it and renaming, i
 put is atomic there.
 """
 
+import contextlib
 import os
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import fsspec
 
 from ml.errors import ContractError
+
+WRITING = ".writing-"  # how a file begins that is not whole yet; one that a crash left is never listed
 
 
 def join(url: str, *parts: str) -> str:
@@ -18,50 +23,69 @@ def join(url: str, *parts: str) -> str:
     return "/".join([url.rstrip("/"), *parts])
 
 
+@contextlib.contextmanager
+def _opened(url: str, doing: str) -> Iterator[tuple[Any, str]]:
+    """Yield the file system and the path of `url`; every other failure than an absent file is a ContractError.
+
+    Stores have errors of their own, few of which are OSErrors: no driver, no credentials, no answer.
+    """
+    try:
+        system, path = fsspec.core.url_to_fs(url)
+        system.invalidate_cache()  # other processes write, too
+        yield system, path
+    except FileNotFoundError:
+        raise
+    except Exception as error:
+        reason = getattr(error, "strerror", None) or " ".join(str(error).split()) or type(error).__name__
+        broken = f"{url} cannot be {doing}: {reason.rstrip('.')}"
+        raise ContractError("store", broken, "See [store] and [data] url in project.toml") from error
+
+
 def read(url: str) -> bytes:
-    """Return the bytes of one file; raises FileNotFoundError when it is not there."""
-    system, path = fsspec.core.url_to_fs(url)
-    return bytes(system.cat_file(path))
+    """Return the bytes of one file; raises FileNotFoundError when it is not there, ContractError when unreadable."""
+    with _opened(url, "read") as (system, path):
+        return bytes(system.cat_file(path))
 
 
 def exists(url: str) -> bool:
-    """Say whether there is a file or folder at `url`."""
-    system, path = fsspec.core.url_to_fs(url)
-    return bool(system.exists(path))
+    """Say whether there is a file or folder at `url`; raises ContractError when the store does not say."""
+    with _opened(url, "read") as (system, path):
+        return bool(system.exists(path))
 
 
 def names(url: str) -> list[str]:
     """Return the names of the files and folders directly below `url`, sorted; none where nothing is there."""
-    system, path = fsspec.core.url_to_fs(url)
-    system.invalidate_cache()
     try:
-        found = system.ls(path, detail=False)
+        with _opened(url, "listed") as (system, path):
+            found = [name.rstrip("/").rpartition("/")[2] for name in system.ls(path, detail=False)]
     except FileNotFoundError:
         return []
-    return sorted(name.rstrip("/").rpartition("/")[2] for name in found)
+    return sorted(name for name in found if not name.startswith(WRITING))
 
 
 def write(url: str, content: bytes) -> None:
     """Put one file, whole or not at all; raises ContractError when the store cannot be written."""
-    system, path = fsspec.core.url_to_fs(url)
-    try:
-        if "file" not in system.protocol:
-            system.pipe_file(path, content)
-            return
-        folder = Path(path).parent
-        folder.mkdir(parents=True, exist_ok=True)
-        descriptor, beside = tempfile.mkstemp(dir=folder, prefix=".writing-")
+    with _opened(url, "written") as (system, path):
         try:
-            with os.fdopen(descriptor, "wb") as file:
-                file.write(content)
-            Path(beside).chmod(0o644)
-            Path(beside).replace(path)
-        except BaseException:
-            Path(beside).unlink(missing_ok=True)
-            raise
-    except OSError as error:
-        reason = error.strerror or str(error)
-        raise ContractError("store", f"{url} cannot be written: {reason}", "See [store] url in project.toml") from error
+            if "file" in system.protocol:
+                _write_here(Path(path), content)
+            else:
+                system.pipe_file(path, content)
+        except FileNotFoundError as error:  # no bucket
+            raise OSError(error.errno, error.strerror or str(error)) from error
+
+
+def _write_here(path: Path, content: bytes) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    descriptor, beside = tempfile.mkstemp(dir=path.parent, prefix=WRITING)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(content)
+        Path(beside).chmod(0o644)
+        Path(beside).replace(path)
+    except BaseException:
+        Path(beside).unlink(missing_ok=True)
+        raise
 
 
 def local(url: str, what: str) -> Path:

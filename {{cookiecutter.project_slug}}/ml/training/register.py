@@ -62,7 +62,7 @@ def register(made: Made, store: str) -> str:
         "golden.json": bundle.dump(golden(pd.read_parquet(made.records), scorer)),
     }
     profile = Profile.of(whole.frame.assign(**{SCORE: scores}))
-    beside = {"model_card.md": card(manifest).encode(), "reference.whylogs": profile.dump()}
+    beside = {bundle.CARD: card(manifest).encode(), bundle.PROFILE: profile.dump()}
     digest = bundle.save(store, core, beside)
     replayed = bundle.load(store, digest).replay_golden()
     say(

@@ -1,0 +1,154 @@
+"""What tests share: a lake, one bundle trained on it, real records and a running service; all of it outside the tree.
+
+What is costly is made once for all of pytest's workers and only read; a test that changes something takes a copy.
+"""
+
+import fcntl
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import NamedTuple
+
+import pandas as pd
+import pytest
+
+from ml.contract import bundle as bundles
+from ml.problem import source
+from ml.serving.server import free_port, running
+from ml.settings import settings
+
+ROOT = Path(__file__).resolve().parents[1]
+QUIET = {
+    "BENTOML_DO_NOT_TRACK": "True",
+    "DO_NOT_TRACK": "true",
+    "GX_ANALYTICS_ENABLED": "false",
+    "ORT_DISABLE_TELEMETRY": "1",
+    "WHYLOGS_NO_ANALYTICS": "1",
+}
+
+Ran = subprocess.CompletedProcess[str]
+
+
+class Server(NamedTuple):
+    """A running service: where it answers, its store, where it logs events, and what it serves."""
+
+    url: str
+    store: Path
+    events: Path
+    digest: str
+
+
+@contextmanager
+def configured(**variables: object) -> Iterator[None]:
+    """Set variables, names as ML_STORE_URL, for a while, and let the settings be read anew."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in variables.items():
+            patch.setenv(name, str(value))
+        settings.cache_clear()
+        yield
+    settings.cache_clear()
+
+
+def ml(*words: object, cwd: Path = ROOT, **variables: object) -> Ran:
+    """Run a verb as a person does, with variables set."""
+    environment = {**os.environ, **{name: str(value) for name, value in variables.items()}}
+    command = [sys.executable, "-m", "ml", *map(str, words)]
+    return subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True, check=False)
+
+
+def one_line(ran: Ran) -> str:
+    """Return the one line with which a verb failed, having printed nothing else."""
+    assert ran.returncode == 1, f"exit code {ran.returncode}: {ran.stdout}{ran.stderr}"
+    (line,) = ran.stderr.splitlines()
+    assert line.startswith("error: ")
+    return line
+
+
+@pytest.fixture(scope="session")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder that all workers of this session share."""
+    own = tmp_path_factory.getbasetemp()
+    return own.parent if "PYTEST_XDIST_WORKER" in os.environ else own
+
+
+@pytest.fixture(scope="session", autouse=True)
+def environment(shared: Path) -> Iterator[None]:
+    """Nothing is written into the tree or told to anybody; only where the lake lies may be given from outside."""
+    lake = os.environ.get("ML_DATA_URL", str(shared / "lake"))
+    with pytest.MonkeyPatch.context() as patch:
+        for name in [name for name in os.environ if name.startswith("ML_")]:
+            patch.delenv(name)
+        with configured(**QUIET, ML_DATA_URL=lake, ML_STORE_URL=shared / "store", ML_RELEASE_FOLDER=shared / "none"):
+            yield
+
+
+def once(shared: Path, name: str, make: Callable[[], None]) -> None:
+    """Make something unless another worker did; the others wait for it."""
+    with (shared / f"{name}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        made = shared / f"{name}.made"
+        if not made.exists():
+            make()
+            made.touch()
+
+
+@pytest.fixture(scope="session")
+def lake(shared: Path, environment: None) -> str:
+    """Where the year's partitions lie."""
+    url = settings().lake_url
+    once(shared, "lake", lambda: list(source.publish(url)) and None)
+    return url
+
+
+@pytest.fixture(scope="session")
+def bundle(shared: Path, lake: str) -> tuple[str, str]:
+    """The store and the digest of what `ml pipeline run` registered."""
+
+    def make() -> None:
+        ran = ml("pipeline", "run")
+        assert ran.returncode == 0, ran.stdout + ran.stderr
+
+    once(shared, "bundle", make)
+    return settings().store_url, bundles.newest(settings().store_url)
+
+
+@pytest.fixture(scope="session")
+def records(lake: str) -> pd.DataFrame:
+    """Three days of raw records, of a month that training did not see."""
+    days = pd.date_range("2013-04-01", "2013-04-03").date
+    return pd.concat([source.read(lake, day) for day in days], ignore_index=True)
+
+
+def copy_of_bundle(bundle: tuple[str, str], store: Path) -> Path:
+    """Put the shared bundle into a store of one's own, and return the bundle's folder."""
+    home = Path(bundles.folder(str(store), bundle[1]))
+    shutil.copytree(bundles.folder(*bundle), home)
+    (home.parent / bundles.NEWEST).write_text(bundle[1])
+    return home
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    """A copy of the project whose files a test may change."""
+    copy = tmp_path / "project"
+    for name in ("ml", "requirements"):
+        shutil.copytree(ROOT / name, copy / name, ignore=shutil.ignore_patterns("__pycache__"))
+    for name in ("project.toml", "pyproject.toml"):
+        shutil.copy(ROOT / name, copy)
+    return copy
+
+
+@pytest.fixture(scope="module")
+def server(bundle: tuple[str, str], tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """The service with the shared bundle, in simulated time, and with a store of its own."""
+    store = tmp_path_factory.mktemp("served")
+    copy_of_bundle(bundle, store)
+    with (
+        configured(ML_STORE_URL=store, ML_RELEASE_BUNDLE=bundle[1]),
+        running("127.0.0.1", free_port(), "simulated", store / "serve.log") as url,
+    ):
+        yield Server(url, store, Path(settings().events_url), bundle[1])
