@@ -51,9 +51,7 @@ def generate(home) -> Callable[..., Path]:
     def generate(template: str | Path, into: Path, **answers: str) -> Path:
         config = str(home / "config.yaml")
         return Path(
-            cookiecutter(
-                str(template), no_input=True, extra_context=answers, output_dir=str(into), config_file=config
-            )
+            cookiecutter(str(template), no_input=True, extra_context=answers, output_dir=str(into), config_file=config)
         )
 
     return generate

@@ -11,9 +11,7 @@ import pytest
 import yaml
 
 CHART = Path(__file__).parents[1] / "charts/serving"
-SCENARIOS = {
-    path.stem.removesuffix("-values"): yaml.safe_load(path.read_text()) for path in (CHART / "ci").iterdir()
-}
+SCENARIOS = {path.stem.removesuffix("-values"): yaml.safe_load(path.read_text()) for path in (CHART / "ci").iterdir()}
 DEFAULTS = yaml.safe_load((CHART / "values.yaml").read_text())
 OLDEST, NEWEST = "1.33", "1.37"
 SHA256 = "0123456789abcdef" * 4

@@ -47,9 +47,7 @@ def test_the_default_name_tag_says_what_was_answered(project):
     assert tag["slug"] == project.name == "flight-disruption"
 
 
-@pytest.mark.parametrize(
-    "name", ["Ada's Model", "Prévision", "航班延误", "<b> & {curly} # 100 %", "$(id) `id`"]
-)
+@pytest.mark.parametrize("name", ["Ada's Model", "Prévision", "航班延误", "<b> & {curly} # 100 %", "$(id) `id`"])
 def test_an_awkward_name_arrives_as_it_was_typed(generate, tmp_path, name):
     project = generate(ROOT, tmp_path, project_name=name, project_slug="awkward", description=f"{name}?")
     tag = tomllib.loads((project / "project.toml").read_text())["project"]

@@ -35,9 +35,7 @@ def test_no_braces_of_cookiecutter_outside_the_name_tag():
 
 def test_tools_keep_their_own_locks_out_of_git(run):
     tracked = run("git", "ls-files", "--cached", "--others", "--exclude-standard", cwd=ROOT).splitlines()
-    assert not {"uv.lock", "package-lock.json", "poetry.lock"} & {
-        Path(name.strip('"')).name for name in tracked
-    }
+    assert not {"uv.lock", "package-lock.json", "poetry.lock"} & {Path(name.strip('"')).name for name in tracked}
 
 
 def test_every_lock_is_there():
@@ -81,10 +79,7 @@ def test_no_two_locks_differ_in_a_version():
 )
 def test_a_lock_has_what_pyproject_asks_for(project, extra, lock):
     asked = tomllib.loads((project / "pyproject.toml").read_text())["project"]
-    wanted = [
-        Requirement(line)
-        for line in (asked["optional-dependencies"][extra] if extra else asked["dependencies"])
-    ]
+    wanted = [Requirement(line) for line in (asked["optional-dependencies"][extra] if extra else asked["dependencies"])]
     locked = pins(project / lock)
     assert wanted
     for requirement in wanted:

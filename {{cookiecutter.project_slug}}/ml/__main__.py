@@ -30,6 +30,9 @@ def verb(function: Callable[..., Any]) -> Callable[..., Any]:
         except ContractError as error:
             print(f"error: {error}", file=sys.stderr)
             raise typer.Exit(1) from None
+        except OSError as error:  # a disk that is full, a file that may not be read
+            print(f"error: files: {error}. See [store] and [data] in project.toml", file=sys.stderr)
+            raise typer.Exit(1) from None
         except KeyboardInterrupt:
             print("interrupted: what this verb started has been ended", file=sys.stderr)
             raise typer.Exit(130) from None

@@ -32,7 +32,8 @@ class Bar:
 
     def __exit__(self, *_: object) -> None:
         self._timer.cancel()
-        self._bar.stop()
+        if self._bar.live.is_started:  # else it would print an empty line
+            self._bar.stop()
 
     def advance(self) -> None:
         """One more is done."""

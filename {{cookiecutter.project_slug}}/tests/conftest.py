@@ -11,12 +11,15 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+import httpx
 import pandas as pd
 import pytest
+from prometheus_client.parser import text_string_to_metric_families
 
 from ml.contract import bundle as bundles
+from ml.contract import events
 from ml.problem import source
 from ml.serving.server import free_port, running
 from ml.settings import settings
@@ -30,6 +33,8 @@ QUIET = {
     "WHYLOGS_NO_ANALYTICS": "1",
 }
 
+NOON = {"X-Simulated-Time": "2013-04-01T12:00:00+00:00"}
+
 Ran = subprocess.CompletedProcess[str]
 
 
@@ -40,6 +45,10 @@ class Server(NamedTuple):
     store: Path
     events: Path
     digest: str
+
+    def predictions(self) -> dict[str, dict[str, Any]]:
+        """Return the predictions in the log, by request id."""
+        return {event["request_id"]: event for event in events.read(self.events) if event["kind"] == "prediction"}
 
 
 @contextmanager
@@ -152,3 +161,25 @@ def server(bundle: tuple[str, str], tmp_path_factory: pytest.TempPathFactory) ->
         running("127.0.0.1", free_port(), "simulated", store / "serve.log") as url,
     ):
         yield Server(url, store, Path(settings().events_url), bundle[1])
+
+
+@pytest.fixture(scope="module")
+def client(server: Server) -> Iterator[httpx.Client]:
+    """Somebody who asks the service at noon of a day in April."""
+    with httpx.Client(base_url=server.url, headers=NOON, timeout=60) as client:
+        yield client
+
+
+@pytest.fixture
+def count(client: httpx.Client) -> Callable[..., float]:
+    """Return how much a metric with these labels changed since it was first asked for."""
+    first: dict[str, float] = {}
+
+    def value(name: str, **labels: str) -> float:
+        families = text_string_to_metric_families(client.get("/metrics").text)
+        samples = [sample for family in families for sample in family.samples if sample.name == name]
+        found = sum(sample.value for sample in samples if labels.items() <= sample.labels.items())
+        key = f"{name}{labels}"
+        return found - first.setdefault(key, found)
+
+    return value

@@ -30,8 +30,7 @@ def evaluate(table: Path, model: Path, evaluation: Path, seed: int) -> None:
         "rows": len(test.outcomes),
         "decisions": decisions(test, scores[made.chosen]),
     }
-    evaluation.parent.mkdir(parents=True, exist_ok=True)
-    evaluation.write_text(json.dumps(found, indent=1))
+    files.write(str(evaluation), json.dumps(found, indent=1).encode())
     auc, loss = judged[made.chosen]["roc_auc"], judged[made.chosen]["log_loss"]
     say(
         "evaluate",

@@ -9,6 +9,7 @@ from ml.features import calendar
 from ml.features.table import CATEGORIES, NUMBERS, columns_of_frame, inputs
 from ml.problem import schema
 from ml.progress import say
+from ml.store import files
 from ml.training.window import DAY
 
 
@@ -25,6 +26,5 @@ def features(records: Path, table: Path) -> None:
         calendar.local(schema.predicted_at(columns), framing().time.timezone).astype("datetime64[D]").astype(str)
     )
     built = built.sort_values(DAY, kind="stable")
-    table.parent.mkdir(parents=True, exist_ok=True)
-    built.to_parquet(table, index=False)
+    files.write(str(table), built.to_parquet(index=False))
     say("features", f"computed {numbers.shape[1] + categories.shape[1]} features of {len(built):,} records")

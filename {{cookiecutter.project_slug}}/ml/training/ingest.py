@@ -8,6 +8,7 @@ import pandas as pd
 from ml.errors import ContractError
 from ml.problem import source
 from ml.progress import say, track
+from ml.store import files
 
 
 def ingest(lake: str, since: date, until: date, records: Path) -> None:
@@ -28,6 +29,5 @@ def ingest(lake: str, since: date, until: date, records: Path) -> None:
         )
     partitions = [source.read(lake, day) for day in track(wanted, "reading days", total=len(wanted))]
     table = pd.concat(partitions, ignore_index=True)
-    records.parent.mkdir(parents=True, exist_ok=True)
-    table.to_parquet(records, index=False)
+    files.write(str(records), table.to_parquet(index=False))
     say("ingest", f"read {len(wanted)} days from {lake}, wrote {len(table):,} records")

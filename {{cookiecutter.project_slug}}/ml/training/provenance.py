@@ -16,8 +16,13 @@ def provenance(records: Path) -> dict[str, str | None]:
         "commit": _commit(),
         "tree": _hash(_files(CODE)),
         "locks": _hash(_files(("requirements",))),
-        "data": hashlib.sha256(records.read_bytes()).hexdigest(),
+        "data": hash_of(records),
     }
+
+
+def hash_of(records: Path) -> str:
+    """Return what names the data: the hash of the file that holds it."""
+    return hashlib.sha256(records.read_bytes()).hexdigest()
 
 
 def _files(names: Iterable[str]) -> list[Path]:

@@ -38,6 +38,9 @@ def register(made: Made, store: str) -> str:
     checked = json.loads(made.validation.read_text())
     if not checked["success"]:
         raise ContractError("data", "the records were not found valid", "Run `ml validate`")
+    came = provenance(made.records)
+    if checked["data"] != came["data"]:
+        raise ContractError("data", "other records were found valid than these", "Run `ml validate`")
     judged = json.loads(made.evaluation.read_text())
     graph = choice.graph(made.model, judged["chosen"]).read_bytes()
     scorer, whole = Scorer(graph), load(made.table)
@@ -53,7 +56,7 @@ def register(made: Made, store: str) -> str:
         "test": judged["test"],
         "decisions": judged["decisions"],
         "data_checks": checked["statistics"],
-        "provenance": provenance(made.records),
+        "provenance": came,
     }
     core = {
         bundle.MANIFEST: bundle.dump(manifest),

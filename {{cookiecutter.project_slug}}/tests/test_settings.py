@@ -1,0 +1,134 @@
+"""Settings and framing: any key can be set from outside, and a wrong one is named."""
+
+import json
+from datetime import date
+from pathlib import Path
+
+import pytest
+from conftest import configured
+
+import ml.problem
+import ml.settings
+from ml.contract.framing import framing
+from ml.errors import ContractError
+from ml.settings import Settings, settings
+
+OTHER = {
+    "project.name": "Another",
+    "project.slug": "another",
+    "project.description": "Something else.",
+    "store.url": "s3://bucket/store",
+    "data.url": "/elsewhere/lake",
+    "data.since": "2013-02-01",
+    "data.until": "2013-05-31",
+    "train.seed": 7,
+    "train.threads": 2,
+    "release.folder": "/elsewhere/environments",
+    "release.environment": "staging",
+    "release.bundle": "a" * 64,
+    "serve.host": "0.0.0.0",
+    "serve.port": 8080,
+    "serve.clock": "simulated",
+    "monitor.window_days": 14,
+    "demo.replays": [["2013-05-01", "2013-05-07"]],
+}
+
+FRAMING = Path(ml.problem.__file__).parent / "framing.toml"
+
+
+def keys() -> list[str]:
+    return [
+        f"{table}.{key}"
+        for table, field in Settings.model_fields.items()
+        for key in field.annotation.model_fields  # type: ignore[union-attr]
+    ]
+
+
+@pytest.fixture
+def framed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """Let the framing be what is written here instead."""
+
+    def write(text: str) -> None:
+        (tmp_path / "framing.toml").write_text(text)
+        monkeypatch.setattr(ml.problem, "__file__", str(tmp_path / "__init__.py"))
+        framing.cache_clear()
+
+    yield write
+    framing.cache_clear()
+
+
+@pytest.mark.parametrize("key", keys())
+def test_a_variable_overrides_its_key(key: str) -> None:
+    table, name = key.split(".")
+    value = OTHER[key]
+    with configured(**{f"ML_{table}_{name}".upper(): json.dumps(value) if isinstance(value, list) else value}):
+        found = settings().model_dump(mode="json")[table][name]
+    assert found == value
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "key"),
+    [
+        ("ML_SERVE_PORT", "http", "serve.port"),
+        ("ML_SERVE_PORT", "70000", "serve.port"),
+        ("ML_SERVE_CLOCK", "sundial", "serve.clock"),
+        ("ML_DATA_SINCE", "January", "data.since"),
+        ("ML_RELEASE_ENVIRONMENT", "../staging", "release.environment"),
+        ("ML_RELEASE_BUNDLE", "newest", "release.bundle"),
+        ("ML_DEMO_REPLAYS", "[", "demo.replays"),
+        ("ML_TRAIN_THREADS", "0", "train.threads"),
+    ],
+)
+def test_a_bad_value_is_refused_with_its_key(variable: str, value: str, key: str) -> None:
+    with (
+        configured(**{variable: value}),
+        pytest.raises(ContractError, match=rf"^settings: {key}: .*Edit project\.toml"),
+    ):
+        settings()
+
+
+@pytest.mark.parametrize(
+    ("added", "named"),
+    [('[serve]\nprot = 1\nhost = ""\nport = 1\nclock = "wall"', "serve.prot"), ("[extra]", "extra"), ("[", "project")],
+)
+def test_what_nothing_reads_in_project_toml_is_refused(
+    added: str, named: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = (ml.settings.ROOT / "project.toml").read_text()
+    if added.startswith("[serve]"):
+        whole = whole.replace("[serve]", "[serving-as-it-was]")
+    (tmp_path / "project.toml").write_text(f"{whole}\n{added}\n")
+    monkeypatch.setattr(ml.settings, "ROOT", tmp_path)
+    with configured(), pytest.raises(ContractError, match=rf"^settings: {named}"):
+        settings()
+
+
+def test_relative_places_lie_in_the_project_and_urls_stay() -> None:
+    with configured(ML_STORE_URL="store", ML_DATA_URL="s3://bucket/lake"):
+        assert settings().store_url == str(ml.settings.ROOT / "store")
+        assert settings().lake_url == "s3://bucket/lake"
+        assert settings().data.since == date(2013, 1, 1)
+
+
+@pytest.mark.parametrize(
+    ("line", "instead", "named"),
+    [
+        ('kind = "binary-classification"', 'kind = "regression"', "task.kind"),
+        ("miss = 7", "miss = -7", "cost.miss"),
+        ("test_days = 21", "test_days = 0", "time.test_days"),
+        ('"America/New_York"', '"New York"', "time.timezone"),
+        ("margin = 0.005", "margins = 0.005", "task.margin"),
+        ("[leak]", "[leaks]", "leak"),
+    ],
+)
+def test_a_wrong_framing_is_refused_with_its_key(framed, line: str, instead: str, named: str) -> None:
+    text = FRAMING.read_text()
+    assert line in text
+    framed(text.replace(line, instead))
+    with pytest.raises(ContractError, match=rf"^framing: {named}: .*Edit ml/problem/framing\.toml"):
+        framing()
+
+
+def test_the_threshold_is_where_acting_becomes_cheaper(framed) -> None:
+    framed(FRAMING.read_text().replace("false_alarm = 1 ", "false_alarm = 3 ").replace("miss = 7", "miss = 9"))
+    assert framing().cost.threshold == pytest.approx(0.25)
