@@ -42,7 +42,7 @@ KNOWS = {
     "problem": {"errors", "features", "problem", "store"},
     "contract": {"errors", "settings", "store", "statistics", "features", "problem", "contract"},
 }
-SHARED = {"contract", "errors", "features", "problem", "progress", "settings", "statistics", "store"}
+SHARED = {"contract", "errors", "features", "problem", "processes", "progress", "settings", "statistics", "store"}
 
 
 def imports(module: Path) -> Iterator[str]:

@@ -2,7 +2,6 @@
 
 import contextlib
 import os
-import signal
 import socket
 import subprocess
 import sys
@@ -12,6 +11,7 @@ from pathlib import Path
 
 import httpx
 
+from ml import processes
 from ml.contract import bundle, release
 from ml.errors import ContractError
 from ml.progress import say
@@ -117,13 +117,12 @@ def _wait(url: str, process: "subprocess.Popen[bytes]", log: Path, patience: flo
 
 
 def _end(process: "subprocess.Popen[bytes]") -> None:
-    """End the server and its workers: politely, and after ten seconds by force."""
+    """End the server and its workers: politely, and after ten seconds, or when interrupted once more, by force."""
     process.terminate()
     try:
-        process.wait(10)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        process.wait()
-    finally:  # also when interrupted once more
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(10)
+    finally:
+        if process.poll() is None:
+            processes.end(process.pid)
+            process.wait()

@@ -11,6 +11,7 @@ from ml.contract.framing import framing
 from ml.contract.scorer import Scorer
 from ml.progress import say, track
 from ml.statistics.metrics import estimates
+from ml.store import files
 from ml.training import choice
 from ml.training.window import Part, load, split
 

@@ -91,9 +91,9 @@ def _as_plain_types(frame: pd.DataFrame) -> pd.DataFrame:
             plain[name] = frame[name].astype(object).where(frame[name].notna(), None)
         elif isinstance(dtype, pd.DatetimeTZDtype):
             plain[name] = frame[name].dt.tz_convert("UTC").dt.tz_localize(None)
-        elif pd.api.types.is_datetime64_dtype(dtype):
-            plain[name] = frame[name].astype(object)
-        elif name in whole and pd.api.types.is_float_dtype(dtype) and (frame[name].dropna() % 1 != 0).any():
+        elif pd.api.types.is_datetime64_dtype(dtype) or (
+            name in whole and pd.api.types.is_float_dtype(dtype) and (frame[name].dropna() % 1 != 0).any()
+        ):
             plain[name] = frame[name].astype(object)
     return plain
 
