@@ -122,14 +122,17 @@ def team(store: Store) -> Iterator[str]:
     S3FileSystem.clear_instance_cache()
 
 
-def test_the_source_publishes_reads_and_backfills_days_there_as_in_a_directory(team: str, lake: str) -> None:
+def test_days_there_are_listed_and_read_alone_as_in_a_directory(team: str, lake: str) -> None:
+    from s3fs import S3FileSystem
+
     there = f"{team}/source"
     assert source.days(there) == []
     for day in DAYS[:2]:
         files.write(f"{there}/day={day}.parquet", Path(lake, f"day={day}.parquet").read_bytes())
     assert source.days(there) == DAYS[:2]
-    files.write(f"{there}/day={DAYS[2]}.parquet", Path(lake, f"day={DAYS[2]}.parquet").read_bytes())
-    assert source.days(there) == DAYS  # the new day is seen at once, also after a listing
+    another = S3FileSystem(skip_instance_cache=True)
+    another.pipe_file(f"{there}/day={DAYS[2]}.parquet", Path(lake, f"day={DAYS[2]}.parquet").read_bytes())
+    assert source.days(there) == DAYS  # what another process writes is seen at once, also after a listing
     for day in DAYS:
         assert_frame_equal(source.read(there, day), source.read(lake, day))
     with pytest.raises(FileNotFoundError):

@@ -13,18 +13,18 @@ FLIGHTS = re.compile(
 )
 # The name tag, the explanations and the proofs may name the problem; the last two hold what it needs installed.
 MAY_KNOW = {"ml/problem", "project.toml", "README.md", "docs", "tests", "pyproject.toml", "requirements"}
-NOT_OURS = {".git", "__pycache__", *(line.strip("/") for line in (ROOT / ".gitignore").read_text().split())}
+IGNORED = {".git/", *(ROOT / ".gitignore").read_text().split()}
 
 
-def files(folder: Path) -> Iterator[Path]:
-    """Yield the project's own files below a folder."""
-    for path in sorted(folder.iterdir()):
-        if path.name not in NOT_OURS:
-            yield from files(path) if path.is_dir() else [path]
+def files(top: Path, folder: Path | None = None) -> Iterator[Path]:
+    """Yield the project's own files below its top folder."""
+    for path in sorted((folder or top).iterdir()):
+        if not {f"{path.name}/", f"/{path.relative_to(top)}/"} & IGNORED:
+            yield from files(top, path) if path.is_dir() else [path]
 
 
-def contents(folder: Path) -> dict[str, bytes]:
-    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in files(folder)}
+def contents(top: Path) -> dict[str, bytes]:
+    return {path.relative_to(top).as_posix(): path.read_bytes() for path in files(top)}
 
 
 def test_nothing_but_the_problem_knows_flights() -> None:

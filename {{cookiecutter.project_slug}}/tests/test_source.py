@@ -12,6 +12,7 @@ from pandas.testing import assert_frame_equal
 from ml.contract.framing import framing
 from ml.features.table import columns_of_frame
 from ml.problem import schema, source
+from ml.store import files
 
 YEAR = [date(2013, 1, 1) + timedelta(days=day) for day in range(365)]
 DAY = date(2013, 2, 10)
@@ -88,6 +89,7 @@ def test_a_backfill_writes_the_absent_days_alone_and_as_they_were(copy: str, pub
 def test_a_file_that_a_crash_left_half_written_is_no_day(copy: str) -> None:
     Path(copy, ".writing-abc").write_bytes(b"PAR1")
     assert source.days(copy) == YEAR
+    assert files.names(copy) == [f"day={day}.parquet" for day in YEAR]
 
 
 def test_a_day_is_read_from_its_own_partition_alone(copy: str, published: str) -> None:

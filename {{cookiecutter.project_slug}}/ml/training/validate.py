@@ -91,11 +91,13 @@ def _as_plain_types(frame: pd.DataFrame) -> pd.DataFrame:
             plain[name] = frame[name].astype(object).where(frame[name].notna(), None)
         elif isinstance(dtype, pd.DatetimeTZDtype):
             plain[name] = frame[name].dt.tz_convert("UTC").dt.tz_localize(None)
-        elif pd.api.types.is_datetime64_dtype(dtype) or (
-            name in whole and pd.api.types.is_float_dtype(dtype) and (frame[name].dropna() % 1 != 0).any()
-        ):
+        elif pd.api.types.is_datetime64_dtype(dtype) or (name in whole and _has_fractions(frame[name])):
             plain[name] = frame[name].astype(object)
     return plain
+
+
+def _has_fractions(values: "pd.Series[Any]") -> bool:
+    return pd.api.types.is_float_dtype(values.dtype) and bool((values.dropna() % 1 != 0).any())
 
 
 def _structure() -> Iterator[Any]:
