@@ -54,6 +54,10 @@ def test_an_awkward_name_arrives_as_it_was_typed(generate, tmp_path, name):
     assert tag == {"name": name, "slug": "awkward", "description": f"{name}?"}
 
 
+def test_the_slug_follows_from_any_name(generate, tmp_path):
+    assert generate(ROOT, tmp_path, project_name="Café d'Orsay (2)").name == "cafe-d-orsay-2"
+
+
 @pytest.mark.parametrize("slug", ["a", "a" * 40, "churn-2", "a--b"])
 def test_a_slug_that_kubernetes_takes_is_taken(generate, tmp_path, slug):
     assert generate(ROOT, tmp_path, project_slug=slug).name == slug

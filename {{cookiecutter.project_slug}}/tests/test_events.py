@@ -1,5 +1,6 @@
 """The event log: what was written is read again, a crash or a full disk costs the lines that it met and no others."""
 
+import os
 import resource
 import subprocess
 import sys
@@ -87,7 +88,7 @@ for turn in range(400):
 """
     command = [sys.executable, "-c", program, str(tmp_path)]
     paths = {"PYTHONPATH": f"{ROOT}:{ROOT / 'tests'}"}
-    writers = [subprocess.Popen([*command, name], env=paths) for name in ("one", "two")]
+    writers = [subprocess.Popen([*command, name], env=os.environ | paths) for name in ("one", "two")]
     assert [writer.wait(60) for writer in writers] == [0, 0]
     found = ids(tmp_path)
     assert len(found) == len(set(found)) == 2 * 400 * 3

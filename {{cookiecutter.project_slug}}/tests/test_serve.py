@@ -165,6 +165,13 @@ def test_without_a_release_there_is_nothing_to_serve(store: Path) -> None:
     assert line.endswith("nothing is released. Run `ml release`")
 
 
+def test_a_release_file_that_cannot_be_read_is_named(store: Path) -> None:
+    (store / "file").touch()
+    line = one_line(ml("serve", ML_STORE_URL=store, ML_RELEASE_FOLDER=store / "file"))
+    assert "Not a directory" in line
+    assert str(store / "file") in line
+
+
 def test_a_simulated_service_answers_only_once_it_was_told_the_time(bundle: tuple[str, str], tmp_path: Path) -> None:
     predictor = Predictor(bundles.load(*bundle), tmp_path, Clock("simulated"))
     transport = httpx.ASGITransport(Endpoints(None, lambda: predictor))
