@@ -138,9 +138,7 @@ def test_broken_data_is_named(good: pd.DataFrame, check, tmp_path: Path, change:
 
 
 def test_a_stale_window_is_named(good: pd.DataFrame, check) -> None:
-    with pytest.raises(
-        ContractError, match=r"scheduled_departure: column max to be .*min_value 2013-01-08.*: found 2013"
-    ):
+    with pytest.raises(ContractError, match=r"predicted_at: column max to be .*min_value 2013-01-08.*: found 2013"):
         check(good, until=date(2013, 1, 9))
 
 

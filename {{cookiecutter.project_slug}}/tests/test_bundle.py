@@ -16,7 +16,7 @@ from ml.contract.bundle import CORE, MANIFEST, TOLERANCE, digest_of, dump, load,
 from ml.contract.reference import Reference
 from ml.contract.scorer import Scorer
 from ml.errors import ContractError
-from ml.features.table import columns_of_frame, inputs
+from ml.features.table import Inputs, columns_of_frame, inputs
 from ml.problem import source
 from ml.problem.models import ladder
 from ml.store import files
@@ -155,6 +155,19 @@ def test_a_graph_equals_its_rung_on_ten_thousand_rows_of_another_month(
     assert len(found) > 10_000
     assert np.abs(found - expected).max() <= 1e-5
     assert set(ladder(1, 1)) == {"constant", "logistic", "lightgbm"}
+
+
+def test_values_on_both_sides_of_a_split_take_the_same_branch_in_the_graph(
+    winter_and_summer: tuple[Part, Part],
+) -> None:
+    """Neighbours among float32 values, between which the threshold, a float64, would round onto the larger one."""
+    real = winter_and_summer[0]
+    numbers = real.inputs.numbers.copy()
+    numbers[:, 0] = np.where(real.outcomes == 1, np.float32(1000), np.nextafter(np.float32(1000), np.float32(0)))
+    apart = Part(Inputs(numbers, real.inputs.categories), real.outcomes, real.days)
+    rung = ladder(seed=1, threads=1)["lightgbm"].fit(apart.frame, apart.outcomes)
+    found = Scorer(export(rung, apart)).score(apart.inputs)
+    assert found[real.outcomes == 1].min() > found[real.outcomes == 0].max()
 
 
 def test_the_bundles_graph_scores_one_row_as_it_scores_many(bundle: tuple[str, str], records: pd.DataFrame) -> None:

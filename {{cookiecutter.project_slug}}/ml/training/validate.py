@@ -20,13 +20,14 @@ from great_expectations import expectations as gxe
 from ml.contract import schema
 from ml.contract.framing import framing
 from ml.errors import ContractError
-from ml.problem.schema import KEY
+from ml.features.table import columns_of_frame
+from ml.problem.schema import KEY, predicted_at
 from ml.progress import say
 from ml.store import files
-from ml.training import data_docs
+from ml.training import broken_rules, data_docs
 from ml.training.provenance import hash_of
 
-SAMPLES = 3  # values shown for each broken rule
+PREDICTED_AT = "predicted_at"  # computed: the moment of each prediction, for freshness
 TYPES = {
     "number": ["int", "float", "int8", "int16", "int32", "int64", "float32", "float64", "Int64", "Float64"],
     "category": ["str"],
@@ -40,7 +41,8 @@ def validate(records: Path, since: date, until: date, report: Path, docs: Path) 
     The error names the column, the rule, how many rows break it, and three of their values.
     """
     report.unlink(missing_ok=True)  # what it said of other records
-    frame = _as_plain_types(pd.read_parquet(records))
+    raw = pd.read_parquet(records)
+    frame = _as_plain_types(raw)
     if frame.empty:
         raise ContractError("data", "no rows", "Look at the source, ml/problem/source.py")
     context = gx.get_context(mode="ephemeral")
@@ -54,12 +56,14 @@ def validate(records: Path, since: date, until: date, report: Path, docs: Path) 
     results: list[dict[str, Any]] = []
     stages: dict[str, str] = {}
     for stage, rules in {"columns": _structure(), "values": _values(since, until)}.items():
+        if stage == "values":
+            frame[PREDICTED_AT] = predicted_at(columns_of_frame(raw))
         suite = context.suites.add(gx.ExpectationSuite(name=stage, expectations=list(rules)))
         definition = context.validation_definitions.add(gx.ValidationDefinition(name=stage, data=batch, suite=suite))
         checkpoint = gx.Checkpoint(
             name=stage,
             validation_definitions=[definition],
-            result_format={"result_format": "SUMMARY", "partial_unexpected_count": SAMPLES},
+            result_format={"result_format": "SUMMARY", "partial_unexpected_count": broken_rules.SAMPLES},
             actions=[gx.checkpoint.UpdateDataDocsAction(name="docs", site_names=["docs"])],
         )
         ran = context.checkpoints.add(checkpoint).run(batch_parameters={"dataframe": frame})
@@ -69,7 +73,11 @@ def validate(records: Path, since: date, until: date, report: Path, docs: Path) 
         if not ran.success:
             break
     index = data_docs.settle(docs, stages)
-    broken = [_sentence(result) for result in results if not result["success"] and not _absent(result, frame)]
+    broken = [
+        broken_rules.sentence(result)
+        for result in results
+        if not result["success"] and not broken_rules.only_absent(result, frame)
+    ]
     statistics = {"rules": len(results), "broken": len(broken), "rows": len(frame)}
     said = {"success": not broken, "data": hash_of(records), "statistics": statistics, "broken": broken}
     files.write(str(report), json.dumps(said, indent=1).encode())
@@ -116,6 +124,8 @@ def _values(since: date, until: date) -> Iterator[Any]:
     limits, target = framing().data, framing().task.positive
     days = (until - since).days + 1
     yield gxe.ExpectTableRowCountToBeBetween(min_value=limits.rows_per_day * days)
+    freshest = pd.Timestamp(until - timedelta(days=limits.freshness_days))
+    yield gxe.ExpectColumnMaxToBeBetween(column=PREDICTED_AT, min_value=freshest)
     yield _unique(list(KEY))
     yield gxe.ExpectColumnValuesToNotBeNull(column=target)
     yield gxe.ExpectColumnValuesToBeInSet(column=target, value_set=[0, 1])
@@ -127,9 +137,6 @@ def _values(since: date, until: date) -> Iterator[Any]:
             yield gxe.ExpectColumnValuesToBeBetween(column=column.name, min_value=column.low, max_value=column.high)
         if column.pattern is not None:
             yield gxe.ExpectColumnValuesToMatchRegex(column=column.name, regex=column.pattern)
-        if column.kind == "time":
-            freshest = pd.Timestamp(until - timedelta(days=limits.freshness_days))
-            yield gxe.ExpectColumnMaxToBeBetween(column=column.name, min_value=freshest)
 
 
 def _unique(key: list[str]) -> Any:
@@ -137,35 +144,6 @@ def _unique(key: list[str]) -> Any:
     if len(key) == 1:
         return gxe.ExpectColumnValuesToBeUnique(column=key[0])
     return gxe.ExpectCompoundColumnsToBeUnique(column_list=key)
-
-
-def _absent(result: dict[str, Any], frame: pd.DataFrame) -> bool:
-    """Say whether a rule broke only because its column is not there, which another rule says."""
-    config = result["expectation_config"]
-    return config["type"] != "expect_column_to_exist" and config["kwargs"].get("column", frame.columns[0]) not in frame
-
-
-def _sentence(result: dict[str, Any]) -> str:
-    """Return one broken rule in words: column, rule, count, three values."""
-    config, found = result["expectation_config"], result["result"]
-    given = {key: value for key, value in config["kwargs"].items() if key not in ("batch_id", "column", "column_list")}
-    about = config["kwargs"].get("column") or ", ".join(config["kwargs"].get("column_list", [])) or "table"
-    limits = ", ".join(f"{key} {value}" for key, value in given.items() if key != "type_list")
-    rule = config["type"].removeprefix("expect_").replace("_", " ") + (f" ({limits})" if limits else "")
-    raised = next((each["exception_message"] for each in _exceptions(result) if each.get("exception_message")), None)
-    if raised:
-        return f"{about}: {rule}: {raised}"
-    if found.get("unexpected_count"):
-        values = ", ".join(repr(value) for value in found.get("partial_unexpected_list", [])[:SAMPLES])
-        return f"{about}: {rule}: {found['unexpected_count']:,} rows" + (f", such as {values}" if values else "")
-    if absent := found.get("partial_missing_list"):
-        return f"{about}: {rule}: no row has {', '.join(map(repr, absent))}"
-    return f"{about}: {rule}" + (f": found {found['observed_value']}" if "observed_value" in found else "")
-
-
-def _exceptions(result: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    info = result.get("exception_info") or {}
-    yield from ([info] if "exception_message" in info else [each for each in info.values() if isinstance(each, dict)])
 
 
 def _site(docs: Path) -> dict[str, Any]:
