@@ -31,7 +31,7 @@ WRONG = {
     "no pods": ({"replicas": 0}, "'/replicas'"),
     "CPU as a word": ({"cpu": "two"}, "'/cpu'"),
     "memory in thousandths of a byte": ({"memory": "512m"}, "'/memory'"),
-    "a store without a unit": ({"storeSize": "1024"}, "'/storeSize'"),
+    "a store without a unit": ({"eventsSize": "1024"}, "'/eventsSize'"),
 }
 
 
@@ -147,8 +147,8 @@ def test_sizes_are_as_given_memory_is_guaranteed_and_cpu_is_not_throttled(releas
 def test_everything_the_service_writes_lies_on_a_bounded_volume(release):
     volumes = {volume["name"]: volume["emptyDir"]["sizeLimit"] for volume in release.pod["volumes"]}
     mounted = {mount["mountPath"]: volumes[mount["name"]] for mount in release.container["volumeMounts"]}
-    assert set(mounted) == {release.env["ML_STORE_URL"], release.env["BENTOML_HOME"], "/tmp"}
-    assert mounted[release.env["ML_STORE_URL"]] == (DEFAULTS | release.given)["storeSize"]
+    assert set(mounted) == {release.env["ML_STORE_URL"] + "/events", release.env["BENTOML_HOME"], "/tmp"}
+    assert mounted[release.env["ML_STORE_URL"] + "/events"] == (DEFAULTS | release.given)["eventsSize"]
 
 
 def test_nothing_phones_home_and_a_dead_worker_ends_the_pod(release):

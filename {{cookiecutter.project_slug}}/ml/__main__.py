@@ -1,5 +1,6 @@
 """The verbs, in the order of the flow. Each loads only what it needs, and says what it read and wrote."""
 
+import shutil
 import signal
 import sys
 from collections.abc import Callable
@@ -11,7 +12,7 @@ from typing import Annotated, Any
 import typer
 
 from ml.errors import ContractError
-from ml.progress import say
+from ml.progress import Bar, say
 from ml.settings import settings
 
 app = typer.Typer(help=__doc__, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
@@ -50,6 +51,13 @@ def flow(name: str, made_by: str | None = None) -> Path:
     return path
 
 
+def anew(*made_from_it: str) -> None:
+    """Remove what earlier runs made from what is about to be made: no step may join old with new."""
+    for name in made_from_it:
+        path = flow(name)
+        shutil.rmtree(path) if path.is_dir() else path.unlink(missing_ok=True)
+
+
 def window(since: datetime | None, until: datetime | None) -> tuple[date, date]:
     """Return the training window: what was asked for, else what project.toml says."""
     data = settings().data
@@ -62,6 +70,7 @@ def ingest(since: Day = None, until: Day = None) -> None:
     """Read the window's partitions, day by day, into one table of raw records."""
     from ml.training.ingest import ingest
 
+    anew("validation.json", "table.parquet", "model", "evaluation.json")
     ingest(settings().lake_url, *window(since, until), flow("records.parquet"))
 
 
@@ -70,19 +79,22 @@ def ingest(since: Day = None, until: Day = None) -> None:
 def validate(since: Day = None, until: Day = None) -> None:
     """Check the records against the schema; stop and say why when they break it."""
     records = flow("records.parquet", made_by="ingest")
-    from ml.training.validate import validate
+    with Bar("checking the records"):
+        from ml.training.validate import validate
 
-    validate(records, *window(since, until), flow("validation.json"), flow("data_docs"))
+        validate(records, *window(since, until), flow("validation.json"), flow("data_docs"))
 
 
 @app.command()
 @verb
 def features() -> None:
     """Compute every feature of every record."""
-    records = flow("records.parquet", made_by="ingest")
-    from ml.training.features import features
+    records, _ = flow("records.parquet", made_by="ingest"), flow("validation.json", made_by="validate")
+    anew("model", "evaluation.json")
+    with Bar("computing features"):
+        from ml.training.features import features
 
-    features(records, flow("table.parquet"))
+        features(records, flow("table.parquet"))
 
 
 @app.command()
@@ -92,6 +104,7 @@ def train() -> None:
     table = flow("table.parquet", made_by="features")
     from ml.training.train import train
 
+    anew("evaluation.json")
     train(table, flow("model"), settings().train.seed, settings().train.threads)
 
 
@@ -112,9 +125,10 @@ def register() -> None:
     made = [("records.parquet", "ingest"), ("table.parquet", "features"), ("model", "train")]
     made += [("evaluation.json", "evaluate"), ("validation.json", "validate")]
     paths = [flow(name, made_by) for name, made_by in made]
-    from ml.training.register import Made, register
+    with Bar("sealing the bundle"):
+        from ml.training.register import Made, register
 
-    register(Made(*paths), settings().store_url)
+        register(Made(*paths), settings().store_url)
 
 
 @app.command()
@@ -164,9 +178,10 @@ def monitor(
     report: Annotated[Path | None, typer.Option(help="Where the HTML report goes; by default below the store.")] = None,
 ) -> None:
     """Compare what was served with what was trained on; write the report and the verdict."""
-    from ml.monitoring.monitor import monitor
+    with Bar("looking at what was served"):
+        from ml.monitoring.monitor import monitor
 
-    monitor(until.date() if until else None, report)
+        monitor(until.date() if until else None, report)
 
 
 @app.command()

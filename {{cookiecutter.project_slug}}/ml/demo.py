@@ -29,7 +29,13 @@ ENVIRONMENT = "demo"
 def demo() -> None:
     """Run every verb and show what came out; leaves nothing running, also when interrupted."""
     os.environ["ML_RELEASE_ENVIRONMENT"] = ENVIRONMENT
+    os.environ.pop("ML_RELEASE_BUNDLE", None)  # the demo serves what it has trained
     settings.cache_clear()
+    with files.alone(files.local(settings().reports_url, "reports"), "demo"):
+        _demo()
+
+
+def _demo() -> None:
     conf = settings()
     seconds: dict[str, float] = {}
     with _timed(seconds, "pipeline"):
@@ -74,7 +80,8 @@ def _show(digest: str, docs: Path, url: str, verdicts: list[dict[str, Any]], sec
 
     rows = {
         "trained": f"{made['rung']}, bundle {digest[:12]}",
-        "on": f"{made['data_checks']['rows']:,} records, {days['fit'][0]} to {days['test'][1]}",
+        "on": f"{made['rows']['fit']:,} records of {days['fit'][0]} to {days['fit'][1]}, "
+        f"chosen on {made['rows']['validation']:,} later ones, tested on {made['rows']['test']:,}",
         "how good": f"ROC-AUC {metric('roc_auc')}, log loss {metric('log_loss')} on the days from {days['test'][0]}",
         "costs": f"{cost['cost_per_thousand']:.0f} per thousand decisions, "
         f"{cost['cost_per_thousand_without_model']:.0f} without the model",
@@ -93,3 +100,5 @@ def _show(digest: str, docs: Path, url: str, verdicts: list[dict[str, Any]], sec
     for each in verdicts:
         print(f"report    {each['report']}")
     print(f"data docs {docs}")
+    if verdicts[-1]["status"] == "alarm":
+        print(f"next      ML_RELEASE_ENVIRONMENT={ENVIRONMENT} ml retrain")

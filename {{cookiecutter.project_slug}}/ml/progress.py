@@ -17,10 +17,12 @@ PATIENCE = 2.0  # seconds of silence before the bar appears
 class Bar:
     """A progress bar on standard error; it appears after two seconds, and on a terminal only."""
 
-    def __init__(self, doing: str, total: int | None) -> None:
+    def __init__(self, doing: str, total: int | None = None, *, own_stdout: bool = True) -> None:
         console = Console(stderr=True, force_terminal=os.environ.get("ML_PROGRESS") == "always" or None)
         columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-        self._bar = Progress(*columns, console=console, transient=True, redirect_stdout=False, redirect_stderr=False)
+        self._bar = Progress(
+            *columns, console=console, transient=True, redirect_stdout=own_stdout, redirect_stderr=False
+        )
         self._task = self._bar.add_task(doing, total=total)
         self._timer = threading.Timer(PATIENCE, self._bar.start)
         self._timer.daemon = True

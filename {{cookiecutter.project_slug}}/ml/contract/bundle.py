@@ -88,11 +88,9 @@ def save(store: str, core: dict[str, bytes], beside: dict[str, bytes]) -> str:
     """Put a bundle into the store and return its digest; one that is there already stays as it is."""
     digest = digest_of(core)
     home = folder(store, digest)
-    if not files.exists(files.join(home, MANIFEST)):
-        for name, content in beside.items():
-            files.write(files.join(home, name), content)
-        for name in CORE:
-            files.write(files.join(home, name), core[name])
+    if _core(home) != core:
+        for name in [*beside, *CORE]:
+            files.write(files.join(home, name), {**beside, **core}[name])
     files.write(files.join(store, "bundles", NEWEST), digest.encode())
     return digest
 
@@ -105,28 +103,38 @@ def newest(store: str) -> str:
         raise ContractError("bundle", f"there is no bundle in {store}", "Run `ml pipeline run`") from None
 
 
+def _core(home: str) -> dict[str, bytes] | None:
+    """Return the core that lies in a folder, or None where it is not whole."""
+    try:
+        return {name: files.read(files.join(home, name)) for name in CORE}
+    except FileNotFoundError:
+        return None
+
+
+def _refuse_newer(home: str, digest: str) -> None:
+    """Raise ContractError for a bundle of a newer contract, whose core may have other files than ours."""
+    try:
+        contract = json.loads(files.read(files.join(home, MANIFEST)))["contract"]
+    except (FileNotFoundError, ValueError, KeyError, TypeError):
+        return  # absent or altered, which its hash will tell
+    if contract > CONTRACT:
+        broken = f"{digest[:12]} is of contract {contract}, this code reads up to {CONTRACT}"
+        raise ContractError("bundle", broken, "Upgrade the service")
+
+
 def load(store: str, digest: str) -> Bundle:
     """Return a bundle; raises ContractError when it is absent, altered, or of a newer contract."""
     home = folder(store, digest)
-    try:
-        core = {name: files.read(files.join(home, name)) for name in CORE}
-    except FileNotFoundError:
-        raise ContractError("bundle", f"there is no bundle {digest[:12]} in {store}", "Run `ml register`") from None
+    _refuse_newer(home, digest)
+    core = _core(home)
+    if core is None:
+        raise ContractError("bundle", f"there is no bundle {digest[:12]} in {store}", "Run `ml register`")
     found = digest_of(core)
     if found != digest:
         raise ContractError("bundle", f"{home} was altered: its core hashes to {found[:12]}", "Register it again")
     manifest = json.loads(core[MANIFEST])
-    if manifest["contract"] > CONTRACT:
-        raise ContractError(
-            "bundle",
-            f"{digest[:12]} is of contract {manifest['contract']}, this code reads up to {CONTRACT}",
-            "Upgrade the service",
-        )
     if manifest["features"] != list(NAMES):
-        raise ContractError(
-            "bundle",
-            f"{digest[:12]} was trained on other features than ml/problem/features.py lists",
-            "Train again",
-        )
+        broken = f"{digest[:12]} was trained on other features than ml/problem/features.py lists"
+        raise ContractError("bundle", broken, "Train again")
     reference = Reference.load(core["reference.json"])
     return Bundle(digest, manifest, core["model.onnx"], reference, json.loads(core["golden.json"]))

@@ -1,6 +1,6 @@
 """The only place that reads the time: wall time, or the simulated time that a replay tells."""
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 
 def parse(text: str) -> datetime:
@@ -11,6 +11,7 @@ def parse(text: str) -> datetime:
     return moment.astimezone(UTC)
 
 
+SLACK = timedelta(hours=1)  # what arrives within a step of a replay need not be in order
 NEVER = datetime.min.replace(tzinfo=UTC)
 
 
@@ -22,9 +23,12 @@ class Clock:
         self._now = NEVER
 
     def set(self, moment: datetime) -> None:
-        """Move a simulated clock forward; wall time cannot be moved."""
-        if self.simulated:
-            self._now = max(self._now, moment)
+        """Move a simulated clock forward; raises ValueError for a time that lies clearly before it, or in wall time."""
+        if not self.simulated:
+            raise ValueError("this service lives in wall time; start it with ML_SERVE_CLOCK=simulated")
+        if self._now != NEVER and moment < self._now - SLACK:
+            raise ValueError(f"it is {self._now.isoformat()} already; start the service anew to go back")
+        self._now = max(self._now, moment)
 
     @property
     def told(self) -> bool:

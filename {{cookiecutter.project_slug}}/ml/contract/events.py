@@ -4,6 +4,7 @@ A writer never touches another writer's segment and a line is whole or ignored, 
 line that was being written.
 """
 
+import hashlib
 import json
 import os
 import uuid
@@ -18,6 +19,24 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict
 from ml.errors import ContractError
 
 SUFFIX = ".jsonl"
+
+
+def new_request_id(environment: str) -> str:
+    """Return an id that shows by itself that a service of this environment gave it: 32 random hex digits and 8 more."""
+    drawn = uuid.uuid4().hex
+    return drawn + _check(drawn, environment)
+
+
+def is_request_id(text: str, environment: str) -> bool:
+    """Say whether a service of this environment gave the id: any pod can tell, and needs to remember nothing.
+
+    It catches mistakes. It is no secret: who may send outcomes is for the network to decide.
+    """
+    return len(text) == 40 and text[32:] == _check(text[:32], environment)
+
+
+def _check(drawn: str, environment: str) -> str:
+    return hashlib.sha256(f"{environment}:{drawn}".encode()).hexdigest()[:8]
 
 
 class Event(BaseModel):

@@ -18,18 +18,19 @@ from ml.errors import ContractError
 from ml.problem import schema
 
 Kind = Literal["number", "category", "time"]
+MEND = "Edit ml/problem/schema.py"
 
 
 @dataclass(frozen=True)
 class Column:
-    """One field of the record, in the terms that every derived check needs."""
+    """One field of the record, in the terms that every derived check needs; bounds are of the field's own type."""
 
     name: str
     kind: Kind
     integer: bool
     optional: bool
-    low: float | None
-    high: float | None
+    low: Any
+    high: Any
     pattern: str | None
 
 
@@ -53,7 +54,7 @@ def _plain(annotation: Any, name: str) -> tuple[type, bool, list[Any]]:
         inner, *marks = get_args(plain[0])
         plain = [inner]
     if len(plain) != 1 or plain[0] not in KINDS:
-        raise ContractError("schema", f"{name} is not one number, text or time", "Edit ml/problem/schema.py")
+        raise ContractError("schema", f"{name} is not one number, text or time", MEND)
     return (
         plain[0],
         NoneType in arms,
@@ -61,7 +62,7 @@ def _plain(annotation: Any, name: str) -> tuple[type, bool, list[Any]]:
     )
 
 
-def _limits(marks: list[Any]) -> dict[str, Any]:
+def _limits(name: str, plain: type, marks: list[Any]) -> dict[str, Any]:
     """Return the bounds and the pattern among a field's marks."""
     found: dict[str, Any] = {"low": None, "high": None, "pattern": None}
     for mark in marks:
@@ -71,6 +72,12 @@ def _limits(marks: list[Any]) -> dict[str, Any]:
             found["high"] = mark.le
         elif getattr(mark, "pattern", None):
             found["pattern"] = mark.pattern
+        else:
+            raise ContractError(
+                "schema", f"{name} has {mark!r}, which data checks do not know", f"{MEND}: ge, le, pattern"
+            )
+    if plain is float and None in (found["low"], found["high"]):
+        raise ContractError("schema", f"{name} has no bounds, so NaN and infinity would pass", f"{MEND}: ge and le")
     return found
 
 
@@ -80,7 +87,9 @@ def columns() -> tuple[Column, ...]:
     found = []
     for name, info in schema.Record.model_fields.items():
         plain, optional, marks = _plain(info.annotation, name)
-        found.append(Column(name, KINDS[plain], plain is int, optional, **_limits([*info.metadata, *marks])))
+        found.append(
+            Column(name, KINDS[plain], plain is int, optional, **_limits(name, plain, [*info.metadata, *marks]))
+        )
     return tuple(found)
 
 

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from pydantic import BaseModel
 
 from ml.contract import schema
+from ml.errors import ContractError
 from ml.features.definition import Array, Columns, Feature
 from ml.problem.features import FEATURES
 
@@ -17,6 +18,10 @@ if TYPE_CHECKING:  # serving has no data frames
 NUMBERS = tuple(feature for feature in FEATURES if feature.kind == "number")
 CATEGORIES = tuple(feature for feature in FEATURES if feature.kind == "category")
 NAMES = tuple(feature.name for feature in (*NUMBERS, *CATEGORIES))
+
+DAY, SCORE = "day", "score"  # columns of ours beside the features
+if taken := {DAY, SCORE} & set(NAMES):
+    raise ContractError("features", f"{taken.pop()} is a column of ours", "Rename it in ml/problem/features.py")
 
 MISSING = ""  # how a category says that it has no value; a number says NaN
 

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from ml.contract.framing import framing
 from ml.contract.profile import Profile
 from ml.contract.reference import Reference, Variable
+from ml.features.table import SCORE
 from ml.monitoring.observations import Observations
 from ml.statistics.bootstrap import resampled_days
 
@@ -54,8 +55,8 @@ def _shares(counts: NDArray[np.float64]) -> NDArray[np.float64]:
 
 def profile(window: Observations) -> Profile:
     """Profile the served features and scores day by day, and merge the days."""
-    frame = window.features.assign(score=window.scores)
-    parts = [Profile.of(part.drop(columns="day")) for _, part in frame.assign(day=window.days).groupby("day")]
+    frame = window.features.assign(**{SCORE: window.scores})
+    parts = [Profile.of(part) for _, part in frame.groupby(window.days)]
     merged = parts[0]
     for part in parts[1:]:
         merged = merged.merge(part)

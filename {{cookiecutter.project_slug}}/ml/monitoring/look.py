@@ -35,9 +35,14 @@ class Look:
     profiles: tuple[Profile, Profile]
 
     @property
+    def matured(self) -> Observations:
+        """The rows of the window that have an outcome."""
+        return self.window.where(self.window.matured)
+
+    @property
     def days(self) -> NDArray[Any]:
-        """The days of the window, in order."""
-        return np.unique(self.window.days)
+        """The days of the window that have outcomes, in order: those that signal and limits are about."""
+        return np.unique(self.matured.days)
 
 
 def look(until: date | None) -> Look:

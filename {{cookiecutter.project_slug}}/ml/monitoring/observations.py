@@ -1,7 +1,7 @@
 """What was served and what came of it: predictions of one bundle joined with the outcomes that have arrived."""
 
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, timedelta
 from pathlib import Path
 
 import numpy as np
@@ -39,18 +39,20 @@ class Observations:
         """Return the newest `length` days with an outcome, up to `until`."""
         days = np.unique(self.days[self.matured])
         days = days[days <= str(until)] if until else days
-        first = str(date.fromisoformat(days[-1]) - pd.Timedelta(days=length - 1)) if len(days) else ""
+        first = str(date.fromisoformat(days[-1]) - timedelta(days=length - 1)) if len(days) else ""
         return self.where((self.days >= first) & (self.days <= (days[-1] if len(days) else "")))
 
 
 def observe(folder: Path, bundle: str) -> Observations:
     """Read the event log; of several outcomes for one request the last counts."""
-    predictions, outcomes = [], {}
+    predictions, observed = [], []
     for event in events.read(folder):
         if event["kind"] == "outcome":
-            outcomes[event["request_id"]] = float(event["outcome"])
+            observed.append(event)
         elif event["bundle"] == bundle:
             predictions.append(event)
+    observed.sort(key=lambda event: event["time"])
+    outcomes = {event["request_id"]: float(event["outcome"]) for event in observed}
     times = np.array([event["time"].replace(tzinfo=None) for event in predictions], dtype="datetime64[s]")
     features = pd.DataFrame([event["features"] for event in predictions])
     for feature in NUMBERS:

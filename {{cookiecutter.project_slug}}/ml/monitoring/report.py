@@ -8,6 +8,7 @@ from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
 from ml.contract.framing import framing
+from ml.features.table import SCORE
 from ml.monitoring import drift, plots
 from ml.monitoring.look import Look
 from ml.settings import settings
@@ -18,13 +19,12 @@ PAGE = Path(__file__).with_name("report.html")
 def render(look: Look, verdict: dict[str, Any]) -> str:
     """Return the page."""
     variables = {variable.name: variable for variable in look.bundle.reference.variables}
-    scored = next(each for each in look.drifts if each.name == "score")
-    matured = look.window.where(look.window.matured)
+    scored = next(each for each in look.drifts if each.name == SCORE)
     pictures = {
         "performance": plots.performance(look.bundle.reference, look.served),
         "alarm": plots.alarm(look.signal, len(look.days)),
-        "scores": plots.scores(scored, drift.cells(variables["score"])),
-        "calibration": plots.calibration(matured),
+        "scores": plots.scores(scored, drift.cells(variables[SCORE])),
+        "calibration": plots.calibration(look.matured),
         "drift": plots.drift(look.drifts),
     }
     page = Environment(autoescape=True, undefined=StrictUndefined).from_string(PAGE.read_text())

@@ -1,24 +1,18 @@
 """One scheduled flight, as it is known two hours before departure: the only place where a column is described."""
 
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Annotated
 
 import numpy as np
-from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 from pydantic.config import JsonDict
 
 from ml.features.definition import Array, Columns
 
+FIRST_AIRLINES, FAR_AHEAD = datetime(1930, 1, 1, tzinfo=UTC), datetime(2100, 1, 1, tzinfo=UTC)
+
 Airport = Annotated[str, Field(pattern=r"^[A-Z]{3}$")]
 Words = Annotated[str, Field(pattern=r"^[\x20-\x7e]{1,80}$")]
-
-
-def in_the_age_of_flight(moment: datetime) -> datetime:
-    """Refuse years in which no airline flew, or for which nobody has a schedule yet."""
-    if not 1930 <= moment.year <= 2100:
-        raise ValueError("year should be between 1930 and 2100")
-    return moment
-
 
 EXAMPLE: JsonDict = {
     "carrier": "UA",
@@ -48,7 +42,7 @@ class Flight(BaseModel):
     origin: Annotated[Airport, Field(description="IATA code of the airport of departure")]
     dest: Annotated[Airport, Field(description="IATA code of the airport of arrival")]
     scheduled_departure: Annotated[
-        AwareDatetime, AfterValidator(in_the_age_of_flight), Field(description="with offset from UTC")
+        AwareDatetime, Field(ge=FIRST_AIRLINES, le=FAR_AHEAD, description="with offset from UTC")
     ]
     scheduled_minutes: Annotated[int, Field(ge=15, le=1200, description="scheduled departure to arrival")]
     distance: Annotated[int, Field(ge=10, le=10000, description="miles")]

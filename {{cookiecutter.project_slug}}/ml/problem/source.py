@@ -9,14 +9,17 @@ flew the same number on the last earlier day: a rule that does not know the outc
 """
 
 import io
+import re
 from collections.abc import Iterator
 from datetime import date
 from importlib.metadata import files
 
 import pandas as pd
 
+from ml.errors import ContractError
 from ml.store import files as store
 
+NAME = re.compile(r"day=(\d{4}-\d{2}-\d{2})\.parquet")
 ROUTE = ["carrier", "flight", "origin", "dest"]
 AIRCRAFT = {
     "year": "aircraft_built",
@@ -54,15 +57,16 @@ def publish(lake: str) -> Iterator[date]:
 
 def days(lake: str) -> list[date]:
     """Return the days that have a partition, in order."""
-    names = [
-        name.removeprefix("day=").removesuffix(".parquet") for name in store.names(lake) if name.startswith("day=")
-    ]
-    return [date.fromisoformat(name) for name in names]
+    named = [NAME.fullmatch(name) for name in store.names(lake)]
+    return [date.fromisoformat(found[1]) for found in named if found]
 
 
 def read(lake: str, day: date) -> pd.DataFrame:
     """Return one day's records with their label, as they were written."""
-    return pd.read_parquet(io.BytesIO(store.read(_partition(lake, day))))
+    try:
+        return pd.read_parquet(io.BytesIO(store.read(_partition(lake, day))))
+    except ValueError as error:
+        raise ContractError("data", f"{_partition(lake, day)} is no Parquet file: {error}", "Write it again") from error
 
 
 def _partition(lake: str, day: date) -> str:

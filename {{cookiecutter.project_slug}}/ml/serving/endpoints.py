@@ -88,8 +88,6 @@ class Endpoints:
         try:
             if told is None:
                 raise ValueError("this service lives in simulated time, which nobody has told it yet")
-            if not time.simulated:
-                raise ValueError("this service lives in wall time; start it with ML_SERVE_CLOCK=simulated")
             time.set(clock.parse(told.decode("ascii")))
         except ValueError as error:
             raise Refused(400, "invalid request", detail=[{"field": TIME.decode(), "reason": str(error)}]) from None
@@ -104,6 +102,8 @@ class Endpoints:
         except UnknownRequest as unknown:
             detail = [{"field": "request_id", "reason": f"no prediction has the id {unknown}"}]
             raise Refused(404, "unknown request", detail=detail) from None
+        except OSError as error:
+            raise Refused(503, f"outcomes cannot be written now: {error.strerror}; send them again") from error
 
 
 async def _read(headers: dict[bytes, bytes], receive: Receive) -> bytes:

@@ -2,7 +2,6 @@
 
 import logging
 import math
-import uuid
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -16,6 +15,7 @@ from ml.contract.clock import Clock
 from ml.features.table import CATEGORIES, NAMES, NUMBERS, Inputs, columns_of, inputs
 from ml.features.table import MISSING as NO_CATEGORY
 from ml.serving.counters import LOST, MISSING, OUTCOMES, PREDICTIONS, SCORES, UNKNOWN
+from ml.settings import settings
 
 logger = logging.getLogger("ml.serving")
 
@@ -49,7 +49,7 @@ class Predictor:
         bundle.replay_golden()
         self.clock = clock
         self._bundle, self._log = bundle, events.EventLog(folder)
-        self._answered = {event["request_id"] for event in events.read(folder) if event["kind"] == "prediction"}
+        self._environment = settings().release.environment
         self._known = {feature.name: bundle.reference.known(feature.name) for feature in CATEGORIES}
 
     def predict(self, records: Sequence[BaseModel]) -> list[Answer]:
@@ -58,7 +58,7 @@ class Predictor:
         scores = self._bundle.scorer.score(given)
         answers = [
             Answer(
-                request_id=uuid.uuid4().hex,
+                request_id=events.new_request_id(self._environment),
                 score=score,
                 decision=score >= self._bundle.threshold,
                 bundle=self._bundle.digest,
@@ -67,20 +67,24 @@ class Predictor:
         ]
         self._count(given, scores)
         now = self.clock.now()
-        self._append(
+        lines = [
             events.Prediction(time=now, features=features, **answer.model_dump())
             for answer, features in zip(answers, _features(given), strict=True)
-        )
-        self._answered.update(answer.request_id for answer in answers)
+        ]
+        try:
+            self._log.append(lines)
+        except OSError as error:  # who asks for a prediction gets it all the same
+            LOST.inc(len(lines))
+            logger.error("%d predictions not logged: %s", len(lines), error)
         return answers
 
     def observe(self, observed: Sequence[Observed]) -> int:
-        """Log outcomes, all or none; raises UnknownRequest when one belongs to no prediction."""
+        """Log outcomes, all or none; raises UnknownRequest for an id that was never given, OSError when it cannot."""
         for each in observed:
-            if each.request_id not in self._answered:
+            if not events.is_request_id(each.request_id, self._environment):
                 raise UnknownRequest(each.request_id)
         now = self.clock.now()
-        self._append(events.Outcome(time=now, **each.model_dump()) for each in observed)
+        self._log.append(events.Outcome(time=now, **each.model_dump()) for each in observed)
         for each in observed:
             OUTCOMES.labels(str(each.outcome).lower()).inc()
         return len(observed)
@@ -88,14 +92,6 @@ class Predictor:
     def close(self) -> None:
         """Close the event log."""
         self._log.close()
-
-    def _append(self, written: Iterable[events.Event]) -> None:
-        lines = list(written)
-        try:
-            self._log.append(lines)
-        except OSError as error:
-            LOST.inc(len(lines))
-            logger.error("%d events lost: %s", len(lines), error)
 
     def _count(self, given: Inputs, scores: NDArray[np.float64]) -> None:
         bundle, decided = self._bundle.digest[:12], scores >= self._bundle.threshold

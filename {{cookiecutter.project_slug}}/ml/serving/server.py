@@ -91,12 +91,13 @@ def _command(host: str, port: int) -> list[str]:
 
 def _environment() -> dict[str, str]:
     """Return the environment of the server: nothing phones home, and its files lie in the store."""
-    home = files.local(files.join(settings().store_url, "bentoml"), "the server's own files")
+    home = os.environ.get("BENTOML_HOME") or str(files.local(f"{settings().store_url}/bentoml", "the server's files"))
     paths = [str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
     return {
         **os.environ,
         "PYTHONPATH": os.pathsep.join(paths),
-        "BENTOML_HOME": os.environ.get("BENTOML_HOME", str(home)),
+        "BENTOML_HOME": home,
+        "BENTOML_CONTAINERIZED": "1",  # a worker that cannot start ends the server, and is not tried for ever
         "BENTOML_DO_NOT_TRACK": "True",
         "DO_NOT_TRACK": "true",
         "ORT_DISABLE_TELEMETRY": "1",

@@ -5,6 +5,7 @@ put is atomic there.
 """
 
 import contextlib
+import fcntl
 import os
 import tempfile
 from collections.abc import Iterator
@@ -102,3 +103,17 @@ def local(url: str, what: str) -> Path:
     if not os.access(folder, os.W_OK):
         raise ContractError("store", f"{url} cannot be written", "See [store] url in project.toml")
     return folder
+
+
+@contextlib.contextmanager
+def alone(folder: Path, what: str) -> Iterator[None]:
+    """Hold a folder's lock; raises ContractError when another process does.
+
+    The operating system frees it when the process ends, however it ends.
+    """
+    with (folder / "lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise ContractError(what, f"another {what} is running on this store", "Wait until it has ended") from None
+        yield

@@ -9,11 +9,12 @@ FILE = "choice.json"
 
 @dataclass(frozen=True)
 class Choice:
-    """The chosen rung; each rung's loss on the validation days; first and last day of each part."""
+    """The chosen rung; each rung's loss on the validation days; first and last day, and rows, of each part."""
 
     chosen: str
     validation: dict[str, float]
     days: dict[str, list[str]]
+    rows: dict[str, int]
 
     def write(self, model: Path) -> None:
         """Write it into the folder of the rungs' graphs."""

@@ -28,7 +28,6 @@ def evaluate(table: Path, model: Path, evaluation: Path, seed: int) -> None:
     found = {
         **asdict(made),
         "test": {rung: {name: each._asdict() for name, each in metrics.items()} for rung, metrics in judged.items()},
-        "rows": len(test.outcomes),
         "decisions": decisions(test, scores[made.chosen]),
     }
     files.write(str(evaluation), json.dumps(found, indent=1).encode())

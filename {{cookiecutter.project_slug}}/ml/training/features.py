@@ -6,11 +6,10 @@ import pandas as pd
 
 from ml.contract.framing import framing
 from ml.features import calendar
-from ml.features.table import CATEGORIES, NUMBERS, columns_of_frame, inputs
+from ml.features.table import CATEGORIES, DAY, NUMBERS, columns_of_frame, inputs
 from ml.problem import schema
 from ml.progress import say
 from ml.store import files
-from ml.training.window import DAY
 
 
 def features(records: Path, table: Path) -> None:

@@ -51,7 +51,7 @@ def leaks(part: Part) -> Iterator[str]:
 
 def _encoded(part: Part, place: int) -> NDArray[np.float64]:
     """Return a category as the rate of outcomes that it had among other rows."""
-    encoder = TargetEncoder(cv=StratifiedKFold(shuffle=True, random_state=0))
+    encoder = TargetEncoder(cv=StratifiedKFold())
     return np.asarray(encoder.fit_transform(part.inputs.categories[:, [place]], part.outcomes)[:, 0])
 
 

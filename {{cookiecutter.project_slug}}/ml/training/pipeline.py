@@ -4,12 +4,10 @@ The same pipeline object is run on this machine by kfp's local runner and compil
 of the steps, by digest, is a parameter.
 """
 
-import contextlib
-import fcntl
 import functools
 import os
+import shutil
 import sys
-from collections.abc import Iterator
 from datetime import date
 from pathlib import Path
 from typing import NamedTuple
@@ -17,7 +15,6 @@ from typing import NamedTuple
 from kfp import compiler, dsl, local
 from kfp.dsl import Artifact, Dataset, Input, Metrics, Model, Output
 
-from ml.errors import ContractError
 from ml.settings import ROOT, settings
 from ml.store import files
 from ml.training.leftovers import nothing_left
@@ -28,6 +25,7 @@ step = functools.partial(
     dsl.component, base_image="python:3.12-slim", packages_to_install=[], install_kfp_package=False
 )
 
+KEEP = 3  # runs whose artifacts stay on this machine
 VERBS = ("ingest", "validate", "features", "train", "evaluate", "register")
 
 
@@ -144,7 +142,7 @@ def run(since: date, until: date) -> Run:
     os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
     os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
     local.init(local.SubprocessRunner(use_venv=False), pipeline_root=str(runs))
-    with _alone(runs), own_lines(VERBS) as log, nothing_left(runs):
+    with files.alone(runs, "pipeline"), own_lines(VERBS) as log, nothing_left(runs):
         try:
             ran = training(
                 image="python",
@@ -157,24 +155,13 @@ def run(since: date, until: date) -> Run:
             )
         except RuntimeError as error:
             raise reason(log.getvalue(), runs / "failed.log") from error
-    docs = max(runs.glob("training-*/validate/docs/index.html"), key=lambda page: page.stat().st_mtime)
-    return Run(str(ran.output), docs)
+        newest, *older = sorted(runs.glob("training-*"), reverse=True)  # their names end with the time
+        for run in older[KEEP - 1 :]:
+            shutil.rmtree(run)
+        return Run(str(ran.output), newest / "validate/docs/index.html")
 
 
 def compile(target: Path) -> None:
     """Write the pipeline as IR YAML for Kubeflow; its parameter `image` takes the steps' image by digest."""
     target.parent.mkdir(parents=True, exist_ok=True)
     compiler.Compiler().compile(training, str(target))
-
-
-@contextlib.contextmanager
-def _alone(runs: Path) -> Iterator[None]:
-    """Hold the folder's lock; the operating system frees it when the process ends, however it ends."""
-    with (runs / "lock").open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise ContractError(
-                "pipeline", "another pipeline is running on this store", "Wait until it has ended"
-            ) from None
-        yield

@@ -12,7 +12,7 @@ from ml.contract.profile import Profile
 from ml.contract.reference import Bins, Reference, Variable, by_day
 from ml.contract.scorer import Scorer
 from ml.errors import ContractError
-from ml.features.table import CATEGORIES, MISSING, NAMES, NUMBERS, columns_of_frame, inputs, json_of_frame
+from ml.features.table import CATEGORIES, MISSING, NAMES, NUMBERS, SCORE, columns_of_frame, inputs, json_of_frame
 from ml.progress import say
 from ml.training import choice
 from ml.training.card import card
@@ -20,7 +20,6 @@ from ml.training.provenance import provenance
 from ml.training.window import Part, load
 
 GOLDEN = 64  # records that every service scores again before it is ready
-SCORE = "score"
 
 
 class Made(NamedTuple):
@@ -52,6 +51,7 @@ def register(made: Made, store: str) -> str:
         "features": list(NAMES),
         "schema": schema.record_type().model_json_schema(),
         "days": judged["days"],
+        "rows": judged["rows"],
         "validation": judged["validation"],
         "test": judged["test"],
         "decisions": judged["decisions"],

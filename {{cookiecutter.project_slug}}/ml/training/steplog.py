@@ -35,7 +35,7 @@ def own_lines(verbs: tuple[str, ...]) -> Iterator[Lines]:
     """Hide what the runner prints and logs, but for the lines of the verbs; yields all of it."""
     logging.disable(logging.ERROR)
     try:
-        with Bar("running the pipeline", total=len(verbs)) as bar:
+        with Bar("running the pipeline", total=len(verbs), own_stdout=False) as bar:
             log = Lines(sys.stdout, verbs, bar)
             with contextlib.redirect_stdout(log), warnings.catch_warnings(action="ignore"):
                 yield log

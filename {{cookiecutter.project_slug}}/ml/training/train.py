@@ -4,6 +4,7 @@ Rungs are fitted on the oldest days and compared on the days after them; the new
 not looked at here.
 """
 
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -27,7 +28,8 @@ def train(table: Path, model: Path, seed: int, threads: int) -> None:
     parts = split(whole)
     fit, validation = parts["fit"], parts["validation"]
     task = framing().task
-    model.mkdir(parents=True, exist_ok=True)
+    shutil.rmtree(model, ignore_errors=True)  # never rungs of two trainings side by side
+    model.mkdir(parents=True)
     rungs = ladder(seed, threads)
     compared: dict[str, float] = {}
     for name, rung in track(rungs.items(), "fitting rungs", total=len(rungs)):
@@ -36,7 +38,8 @@ def train(table: Path, model: Path, seed: int, threads: int) -> None:
         compared[name] = float(losses(validation.outcomes, scores)[task.metric].mean())
         graph(model, name).write_bytes(export(rung, _sample(whole)))
     chosen = choose(compared, task.margin)
-    Choice(chosen, compared, {part: _days(rows) for part, rows in parts.items()}).write(model)
+    days = {name: [str(part.days.min()), str(part.days.max())] for name, part in parts.items()}
+    Choice(chosen, compared, days, {name: len(part.outcomes) for name, part in parts.items()}).write(model)
     listed = ", ".join(f"{name} {loss:.4f}" for name, loss in compared.items())
     say(
         "train",
@@ -55,8 +58,3 @@ def _sample(whole: Part) -> Part:
     rows = np.zeros(len(whole.outcomes), dtype=bool)
     rows[np.linspace(0, len(rows) - 1, min(SAMPLE, len(rows))).astype(int)] = True
     return whole.where(rows)
-
-
-def _days(part: Part) -> list[str]:
-    """Return the first and last day of a part."""
-    return [str(part.days.min()), str(part.days.max())]

@@ -6,8 +6,9 @@ show both stages.
 
 import json
 import os
+import shutil
 from collections.abc import Iterator
-from datetime import date, timedelta
+from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -40,7 +41,8 @@ def validate(records: Path, since: date, until: date, report: Path, docs: Path) 
 
     The error names the column, the rule, how many rows break it, and three of their values.
     """
-    report.unlink(missing_ok=True)  # what it said of other records
+    report.unlink(missing_ok=True)  # what it and the docs said of other records
+    shutil.rmtree(docs, ignore_errors=True)
     raw = pd.read_parquet(records)
     frame = _as_plain_types(raw)
     if frame.empty:
@@ -134,9 +136,16 @@ def _values(since: date, until: date) -> Iterator[Any]:
         if not column.optional:
             yield gxe.ExpectColumnValuesToNotBeNull(column=column.name)
         if column.low is not None or column.high is not None:
-            yield gxe.ExpectColumnValuesToBeBetween(column=column.name, min_value=column.low, max_value=column.high)
+            low, high = (
+                (_naive(column.low), _naive(column.high)) if column.kind == "time" else (column.low, column.high)
+            )
+            yield gxe.ExpectColumnValuesToBeBetween(column=column.name, min_value=low, max_value=high)
         if column.pattern is not None:
             yield gxe.ExpectColumnValuesToMatchRegex(column=column.name, regex=column.pattern)
+
+
+def _naive(moment: datetime | None) -> datetime | None:
+    return moment and moment.astimezone(UTC).replace(tzinfo=None)
 
 
 def _unique(key: list[str]) -> Any:

@@ -9,9 +9,7 @@ from numpy.typing import NDArray
 
 from ml.contract.framing import FILE, framing
 from ml.errors import ContractError
-from ml.features.table import CATEGORIES, NAMES, NUMBERS, Inputs
-
-DAY = "day"  # column of the table: the local day of the prediction, ISO 8601
+from ml.features.table import CATEGORIES, DAY, NAMES, NUMBERS, Inputs
 
 
 @dataclass(frozen=True)
