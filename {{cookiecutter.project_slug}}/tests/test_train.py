@@ -1,5 +1,8 @@
 """Choosing, splitting and refusing leaks: the parts of training that decide."""
 
+import os
+import subprocess
+import sys
 from importlib.metadata import files
 from pathlib import Path
 
@@ -101,6 +104,31 @@ def test_training_twice_gives_the_same_graphs(records: pd.DataFrame, tmp_path: P
     assert made == ["choice.json", "constant.onnx", "lightgbm.onnx", "logistic.onnx"]
     for name in made:
         assert (tmp_path / "one" / name).read_bytes() == (tmp_path / "two" / name).read_bytes(), name
+
+
+def test_processes_that_order_their_sets_otherwise_export_the_same_graph(records: pd.DataFrame, tmp_path: Path) -> None:
+    part_of(records.iloc[::40], tmp_path)
+    program = """
+import hashlib, sys
+from pathlib import Path
+from ml.problem.models import ladder
+from ml.training.export import export
+from ml.training.window import load
+part = load(Path(sys.argv[1]))
+print(hashlib.sha256(export(ladder(1, 1)["logistic"].fit(part.frame, part.outcomes), part)).hexdigest())
+"""
+    root = Path(__file__).resolve().parents[1]
+    ran = [
+        subprocess.run(
+            [sys.executable, "-c", program, str(tmp_path / "table")],
+            env=os.environ | {"PYTHONHASHSEED": seed, "PYTHONPATH": str(root)},
+            capture_output=True,
+            text=True,
+            check=True,
+        ).stdout
+        for seed in ("1", "3")
+    ]
+    assert ran[0] == ran[1]
 
 
 def test_no_feature_is_named_after_what_is_known_only_later() -> None:

@@ -40,6 +40,9 @@ def export(rung: ClassifierMixin, sample: Part) -> bytes:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # converters announce every opset they do not know yet
         graph = to_onnx(rung, initial_types=given, options={id(last): {"zipmap": False}}, target_opset=OPSET)
+    operators = sorted(graph.opset_import, key=lambda each: each.domain)  # they come in the order of a set
+    del graph.opset_import[:]
+    graph.opset_import.extend(operators)
     model = bytes(graph.SerializeToString())
     apart = np.abs(Scorer(model).score(sample.inputs) - rung.predict_proba(sample.frame)[:, 1]).max()
     if apart > TOLERANCE:

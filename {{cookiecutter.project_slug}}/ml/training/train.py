@@ -8,6 +8,7 @@ import shutil
 from pathlib import Path
 
 import numpy as np
+from threadpoolctl import threadpool_limits
 
 from ml.contract.framing import framing
 from ml.problem.models import ladder
@@ -33,7 +34,8 @@ def train(table: Path, model: Path, seed: int, threads: int) -> None:
     rungs = ladder(seed, threads)
     compared: dict[str, float] = {}
     for name, rung in track(rungs.items(), "fitting rungs", total=len(rungs)):
-        rung.fit(fit.frame, fit.outcomes)
+        with threadpool_limits(1, user_api="blas"):  # threads that share a sum add it up in another order each time
+            rung.fit(fit.frame, fit.outcomes)
         scores = rung.predict_proba(validation.frame)[:, 1]
         compared[name] = float(losses(validation.outcomes, scores)[task.metric].mean())
         graph(model, name).write_bytes(export(rung, _sample(whole)))
