@@ -109,6 +109,13 @@ def test_saving_again_changes_nothing(home: Path) -> None:
     assert {path.name: path.stat().st_mtime_ns for path in home.iterdir()} == before
 
 
+def test_saving_again_mends_what_was_altered(home: Path) -> None:
+    core = {name: (home / name).read_bytes() for name in CORE}
+    (home / "model.onnx").write_bytes(b"altered")
+    assert save(store_of(home), core, {}) == home.name
+    assert load(store_of(home), home.name).replay_golden() == 64
+
+
 def test_a_bundle_that_was_cut_off_while_saved_is_none_and_is_completed_by_the_next_save(home: Path) -> None:
     core = {name: (home / name).read_bytes() for name in CORE}
     other = str(home.parents[2] / "other")

@@ -61,9 +61,10 @@ def test_verbs_alone_and_the_pipeline_make_the_same_bundle(
 
 
 @pytest.mark.parametrize("verb", ["ingest", "features", "evaluate", "release"])
-def test_a_verb_can_be_repeated(alone: tuple[Path, dict[str, Ran]], verb: str) -> None:
+def test_a_verb_can_be_repeated(alone: tuple[Path, dict[str, Ran]], verb: str, tmp_path: Path) -> None:
     store, said = alone
-    assert run_in(store, verb).stdout == said[verb].stdout
+    shutil.copytree(store, tmp_path, dirs_exist_ok=True)
+    assert run_in(tmp_path, verb).stdout.replace(str(tmp_path), str(store)) == said[verb].stdout
 
 
 @pytest.mark.slow
@@ -91,6 +92,28 @@ def test_what_was_validated_is_what_is_registered(alone: tuple[Path, dict[str, R
     report.write_text(json.dumps({**json.loads(report.read_text()), "data": "0" * 64}))
     assert "other records were found valid" in one_line(run_in(tmp_path, "register"))
     assert not (tmp_path / "store" / "bundles").exists()
+
+
+def test_new_records_take_away_what_was_made_of_others(alone: tuple[Path, dict[str, Ran]], tmp_path: Path) -> None:
+    flow = tmp_path / "store" / "flow"
+    shutil.copytree(alone[0] / "store" / "flow", flow)
+    ran = run_in(tmp_path, "ingest", "--since", "2013-01-01", "--until", "2013-01-02")
+    assert ran.returncode == 0, ran.stderr
+    assert not {"validation.json", "table.parquet", "model", "evaluation.json"} & {each.name for each in flow.iterdir()}
+    assert "Run `ml validate` first" in one_line(run_in(tmp_path, "features"))
+
+
+@pytest.mark.slow
+def test_an_alarm_makes_retrain_train_on_the_newest_days(released: Path, bundle: tuple[str, str]) -> None:
+    reports = released / "store" / "reports" / "laptop"
+    reports.mkdir(parents=True)
+    (reports / "verdict.json").write_text(json.dumps({"status": "quiet", "until": "2013-04-15"}))
+    assert "asks for nothing" in run_in(released, "retrain").stdout
+    (reports / "verdict.json").write_text(json.dumps({"status": "alarm", "until": "2013-04-15"}))
+    ran = run_in(released, "retrain")
+    assert ran.returncode == 0, ran.stderr
+    assert "training on 2013-01-16 to 2013-04-15" in ran.stdout
+    assert bundles.newest(str(released / "store")) != bundle[1]
 
 
 def watch(seconds: float, **variables: str) -> str:

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ml.contract.events import SUFFIX, EventLog, Outcome, Prediction, read
+from ml.contract.events import SUFFIX, EventLog, Outcome, Prediction, is_request_id, new_request_id, read
 from ml.errors import ContractError
 
 NOW = datetime(2013, 4, 1, 12, tzinfo=UTC)
@@ -75,6 +75,15 @@ def test_a_broken_line_is_named_by_segment_and_number(tmp_path: Path, line: str)
     segment.write_text("\n".join([lines[0], line, lines[2]]) + "\n")
     with pytest.raises(ContractError, match=rf"^events: {segment.name} line 2 is no event"):
         ids(tmp_path)
+
+
+@given(st.text(max_size=12), st.integers(0, 39))
+def test_an_id_shows_by_itself_who_gave_it(environment: str, place: int) -> None:
+    given_id = new_request_id(environment)
+    assert is_request_id(given_id, environment)
+    assert not is_request_id(given_id, environment + "x")
+    other = "0" if given_id[place] != "0" else "1"
+    assert not is_request_id(given_id[:place] + other + given_id[place + 1 :], environment)
 
 
 def test_two_writers_at_once_lose_nothing(tmp_path: Path) -> None:

@@ -30,8 +30,16 @@ WRONG: dict[str, tuple[dict[str, Any], str, str]] = {
     "time without offset": ({"scheduled_departure": "2013-04-01T05:15:00"}, "scheduled_departure", "timezone"),
     "time as number": ({"scheduled_departure": 1364807700}, "scheduled_departure", "valid datetime"),
     "the 31st of April": ({"scheduled_departure": "2013-04-31T05:15:00Z"}, "scheduled_departure", "valid datetime"),
-    "the year 1": ({"scheduled_departure": "0001-01-01T00:00:00Z"}, "scheduled_departure", "between 1930 and 2100"),
-    "the year 9999": ({"scheduled_departure": "9999-12-31T23:59:00-14:00"}, "scheduled_departure", "between 1930"),
+    "the year 1": (
+        {"scheduled_departure": "0001-01-01T00:00:00Z"},
+        "scheduled_departure",
+        "greater than or equal to 1930",
+    ),
+    "the year 9999": (
+        {"scheduled_departure": "9999-12-31T23:59:00-14:00"},
+        "scheduled_departure",
+        "less than or equal to 2100",
+    ),
 }
 
 

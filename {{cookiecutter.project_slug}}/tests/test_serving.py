@@ -1,6 +1,7 @@
 """The service, as its clients meet it: a real server, real records, and whatever else comes in over HTTP."""
 
 import resource
+from datetime import datetime, timedelta
 from typing import Any
 
 import httpx
@@ -120,11 +121,15 @@ def test_a_simulated_time_that_is_none_is_refused(client: httpx.Client, told: st
     assert answer.json()["detail"][0]["field"] == "x-simulated-time"
 
 
-def test_simulated_time_never_goes_back(client: httpx.Client, server: Server) -> None:
-    late = {"X-Simulated-Time": "2013-05-01T12:00:00+02:00"}
+def test_simulated_time_is_as_told_and_never_goes_far_back(client: httpx.Client, server: Server) -> None:
+    noon = datetime.fromisoformat(NOON["X-Simulated-Time"])
+    late, long_ago = ({"X-Simulated-Time": (noon + timedelta(days=apart)).isoformat()} for apart in (1, -8))
     client.post("/predict", json=EXAMPLE, headers=late)
     answer = client.post("/predict", json=EXAMPLE, headers=NOON).json()
-    assert server.predictions()[answer["request_id"]]["time"].isoformat() == "2013-05-01T10:00:00+00:00"
+    assert server.predictions()[answer["request_id"]]["time"] == noon
+    refused = client.post("/predict", json=EXAMPLE, headers=long_ago)
+    assert refused.status_code == 400
+    assert "start the service anew" in refused.json()["detail"][0]["reason"]
 
 
 def test_predictions_are_answered_and_losses_counted_while_the_log_cannot_be_written(
@@ -139,8 +144,9 @@ def test_predictions_are_answered_and_losses_counted_while_the_log_cannot_be_wri
         outcome = client.post("/outcomes", json={"request_id": answers.json()[0]["request_id"], "outcome": True})
     finally:
         resource.prlimit(worker, resource.RLIMIT_FSIZE, limits)
-    assert (answers.status_code, outcome.status_code) == (200, 200)
-    assert count("ml_lost_events_total") == 4
+    assert (answers.status_code, outcome.status_code) == (200, 503)
+    assert "send them again" in outcome.json()["error"]
+    assert count("ml_lost_events_total") == 3
     assert segment.stat().st_size == size
     after = client.post("/predict", json=EXAMPLE).json()["request_id"]
     found = server.predictions()

@@ -11,24 +11,24 @@ def parse(text: str) -> datetime:
     return moment.astimezone(UTC)
 
 
-SLACK = timedelta(hours=1)  # what arrives within a step of a replay need not be in order
+SLACK = timedelta(days=7)  # outcomes come late: what one replay still sends may be later than the next begins
 NEVER = datetime.min.replace(tzinfo=UTC)
 
 
 class Clock:
-    """Tells the time in UTC; a simulated clock stands where it was last set and never goes back."""
+    """Tells the time in UTC; a simulated clock stands where it was last set, and never goes far back."""
 
     def __init__(self, kind: str) -> None:
         self.simulated = kind == "simulated"
-        self._now = NEVER
+        self._now = self._latest = NEVER
 
     def set(self, moment: datetime) -> None:
-        """Move a simulated clock forward; raises ValueError for a time that lies clearly before it, or in wall time."""
+        """Set a simulated clock; raises ValueError for a time that was clearly over already, and in wall time."""
         if not self.simulated:
             raise ValueError("this service lives in wall time; start it with ML_SERVE_CLOCK=simulated")
-        if self._now != NEVER and moment < self._now - SLACK:
-            raise ValueError(f"it is {self._now.isoformat()} already; start the service anew to go back")
-        self._now = max(self._now, moment)
+        if self._latest != NEVER and moment < self._latest - SLACK:
+            raise ValueError(f"it was {self._latest.isoformat()} already; start the service anew to go back")
+        self._now, self._latest = moment, max(self._latest, moment)
 
     @property
     def told(self) -> bool:
