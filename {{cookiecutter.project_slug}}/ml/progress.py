@@ -19,7 +19,8 @@ class Bar:
 
     def __init__(self, doing: str, total: int | None = None, *, own_stdout: bool = True) -> None:
         console = Console(stderr=True, force_terminal=os.environ.get("ML_PROGRESS") == "always" or None)
-        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+        counted = () if total is None else (MofNCompleteColumn(),)
+        columns = (TextColumn("{task.description}"), BarColumn(), *counted, TimeElapsedColumn())
         self._bar = Progress(
             *columns, console=console, transient=True, redirect_stdout=own_stdout, redirect_stderr=False
         )
@@ -50,7 +51,7 @@ class Bar:
 
 
 def track(items: Iterable[Item], doing: str, total: int | None = None) -> Iterator[Item]:
-    """Yield `items` and show how far it is; without `total`, only how many there were."""
+    """Yield `items` and show how far it is; without `total`, only that it goes on."""
     with Bar(doing, total) as bar:
         for item in items:
             yield item

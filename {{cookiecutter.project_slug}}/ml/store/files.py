@@ -48,12 +48,6 @@ def read(url: str) -> bytes:
         return bytes(system.cat_file(path))
 
 
-def exists(url: str) -> bool:
-    """Say whether there is a file or folder at `url`; raises ContractError when the store does not say."""
-    with _opened(url, "read") as (system, path):
-        return bool(system.exists(path))
-
-
 def names(url: str) -> list[str]:
     """Return the names of the files and folders directly below `url`, sorted; none where nothing is there."""
     try:
