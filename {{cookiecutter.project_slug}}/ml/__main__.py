@@ -16,7 +16,7 @@ from ml.progress import Bar, say
 from ml.settings import settings
 
 app = typer.Typer(help=__doc__, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
-pipeline = typer.Typer(help="Run ingest to register as one Kubeflow pipeline, or compile it.", no_args_is_help=True)
+pipeline = typer.Typer(help="Run ingest to gate as one Kubeflow pipeline, or compile it.", no_args_is_help=True)
 
 Day = Annotated[datetime | None, typer.Option(formats=["%Y-%m-%d"], help="A day; by default from project.toml.")]
 
@@ -70,7 +70,7 @@ def ingest(since: Day = None, until: Day = None) -> None:
     """Read the window's partitions, day by day, into one table of raw records."""
     from ml.training.ingest import ingest
 
-    anew("validation.json", "table.parquet", "model", "evaluation.json")
+    anew("validation.json", "table.parquet", "models", "evaluation.json")
     ingest(settings().lake_url, *window(since, until), flow("records.parquet"))
 
 
@@ -88,47 +88,94 @@ def validate(since: Day = None, until: Day = None) -> None:
 @app.command()
 @verb
 def features() -> None:
-    """Compute every feature of every record."""
+    """Compute every feature of every record; stop when one knows the outcome."""
     records, _ = flow("records.parquet", made_by="ingest"), flow("validation.json", made_by="validate")
-    anew("model", "evaluation.json")
+    anew("models", "evaluation.json")
     with Bar("computing features"):
         from ml.training.features import features
 
-        features(records, flow("table.parquet"))
+        features(records, flow("table.parquet"), flow("leakage.json"))
 
 
 @app.command()
 @verb
 def train() -> None:
-    """Refuse leaks, fit the ladder, choose the simplest rung within the margin."""
+    """Fit the rungs of the ladder."""
     table = flow("table.parquet", made_by="features")
     from ml.training.train import train
 
-    anew("evaluation.json")
-    train(table, flow("model"), settings().train.seed, settings().train.threads)
+    anew("models", "evaluation.json")
+    conf = settings().train
+    for rung in conf.rungs:
+        train(table, flow("models"), rung, conf.seed, conf.threads)
+
+
+@app.command()
+@verb
+def tune(
+    rung: Annotated[str, typer.Argument(help="The rung of the ladder whose parameters are searched.")],
+    trials: Annotated[int, typer.Option(min=1, help="Trials in all, those of earlier runs included.")] = 40,
+    seconds: Annotated[float | None, typer.Option(min=1, help="Stop after so long, whatever is still to try.")] = None,
+) -> None:
+    """Search a rung's parameters on later days and write them into ml/problem/tuned.toml; go on where it stopped."""
+    table = flow("table.parquet", made_by="features")
+    from ml.store import files
+    from ml.training.tune import tune
+
+    conf = settings()
+    studies = files.local(files.join(conf.store_url, "studies"), "studies")
+    tune(table, rung, conf.train.seed, conf.train.threads, trials, seconds, studies)
 
 
 @app.command()
 @verb
 def evaluate() -> None:
-    """Judge every rung on the test weeks, with intervals."""
-    table, model = flow("table.parquet", made_by="features"), flow("model", made_by="train")
+    """Choose the simplest rung within the margin, and judge all on the test weeks, with intervals."""
+    table, models = flow("table.parquet", made_by="features"), flow("models", made_by="train")
     from ml.training.evaluate import evaluate
 
-    evaluate(table, model, flow("evaluation.json"), settings().train.seed)
+    evaluate(table, [models], flow("evaluation.json"), settings().train.seed)
 
 
 @app.command()
 @verb
 def register() -> None:
     """Seal model, schema, reference and golden records as a bundle."""
-    made = [("records.parquet", "ingest"), ("table.parquet", "features"), ("model", "train")]
-    made += [("evaluation.json", "evaluate"), ("validation.json", "validate")]
-    paths = [flow(name, made_by) for name, made_by in made]
+    made = [("records.parquet", "ingest"), ("validation.json", "validate"), ("table.parquet", "features")]
+    made += [("leakage.json", "features"), ("models", "train"), ("evaluation.json", "evaluate")]
+    records, validation, table, leakage, models, evaluation = (flow(name, made_by) for name, made_by in made)
     with Bar("sealing the bundle"):
         from ml.training.register import Made, register
 
-        register(Made(*paths), settings().store_url)
+        register(Made(records, validation, table, leakage, [models], evaluation), settings().store_url)
+
+
+@app.command()
+@verb
+def gate(
+    challenger: Annotated[
+        str | None, typer.Option(help="Digest of the bundle to judge, or its beginning; by default the newest.")
+    ] = None,
+    champion: Annotated[
+        str | None, typer.Option(help="What it is judged against; by default what is released, else the simplest rung.")
+    ] = None,
+    until: Day = None,
+    better: Annotated[
+        bool, typer.Option("--better", help="Claim that the challenger is better, not only no worse.")
+    ] = False,
+) -> None:
+    """Judge a bundle against the champion: exit code 0 pass, 10 fail, 11 inconclusive; any other is no verdict."""
+    from ml.contract import bundle, release
+    from ml.contract.verdict import EXIT
+    from ml.gate.gate import gate
+    from ml.pipeline.summary import show_verdict
+
+    store = settings().store_url
+    old = bundle.resolve(store, champion) if champion else release.champion()
+    new, day = bundle.resolve(store, challenger), until.date() if until else None
+    verdict = gate(settings().lake_url, store, old, new, day, better)
+    show_verdict(verdict, every=True)
+    raise typer.Exit(EXIT[verdict.answer])
 
 
 @app.command()
@@ -194,23 +241,22 @@ def retrain(
 
     new_window = asked(force)
     if new_window is None:
-        say("retrain", "the last verdict asks for nothing")
         return
     say("retrain", f"training on {new_window[0]} to {new_window[1]}")
-    from ml.training.pipeline import run
+    from ml.pipeline.run import run
+    from ml.pipeline.summary import show
 
-    digest = run(*new_window).bundle
-    say("retrain", f"bundle {digest[:12]} is a challenger; `ml release {digest[:12]}` makes it the champion")
+    show(run(*new_window))
 
 
 @pipeline.command("run")
 @verb
 def pipeline_run(since: Day = None, until: Day = None) -> None:
     """Run the pipeline on this machine, with Kubeflow's local runner."""
-    from ml.training.pipeline import run
+    from ml.pipeline.run import run
+    from ml.pipeline.summary import show
 
-    ran = run(*window(since, until))
-    say("pipeline", f"registered bundle {ran.bundle}, Data Docs in {ran.data_docs}")
+    show(run(*window(since, until)))
 
 
 @pipeline.command("compile")
@@ -219,7 +265,7 @@ def pipeline_compile(
     target: Annotated[Path, typer.Argument(help="The file to write.")] = Path("pipeline.yaml"),
 ) -> None:
     """Write the pipeline as IR YAML; the image of its steps, by digest, is its parameter `image`."""
-    from ml.training.pipeline import compile
+    from ml.pipeline.steps import compile
 
     compile(target)
     say("pipeline", f"wrote {target}")

@@ -3,11 +3,12 @@
 import os
 import sys
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TextIO, TypeVar
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
 
 Item = TypeVar("Item")
 
@@ -61,3 +62,17 @@ def track(items: Iterable[Item], doing: str, total: int | None = None) -> Iterat
 def say(verb: str, did: str) -> None:
     """Print the one line that a verb ends with: what it read, what it wrote."""
     print(f"{verb:<9} {did}", file=sys.stdout, flush=True)
+
+
+WIDTH = 110  # of a table that goes to a file or a pipe, at least
+
+
+def table(title: str, head: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+    """Print a table; without a head, one of names and what they mean."""
+    shown = Table(*head, title=title, title_justify="left", show_header=bool(head))
+    for row in rows:
+        shown.add_row(*row)
+    console = Console()
+    if not console.is_terminal:
+        console = Console(width=max(WIDTH, console.width))
+    console.print(shown, markup=False, highlight=False)

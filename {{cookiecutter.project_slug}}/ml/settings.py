@@ -44,10 +44,16 @@ class Data(Table):
 
 
 class Train(Table):
-    """How training runs."""
+    """How training runs, and which rungs of the ladder it climbs."""
 
     seed: int
     threads: int = Field(ge=1)
+    rungs: list[str] = Field(min_length=1)
+
+    @field_validator("rungs", mode="before")
+    @classmethod
+    def _parsed(cls, value: Any) -> Any:
+        return json.loads(value) if isinstance(value, str) else value  # a variable holds JSON
 
 
 class Release(Table):
@@ -102,7 +108,16 @@ class Settings(Table):
     @property
     def release_file(self) -> Path:
         """The file that says what runs in this process's environment."""
-        return Path(self.path(self.release.folder)) / self.release.environment / "release.yaml"
+        return self._environment / "release.yaml"
+
+    @property
+    def waivers_file(self) -> Path:
+        """The file in which checks of the gate are waived for this process's environment."""
+        return self._environment / "waivers.toml"
+
+    @property
+    def _environment(self) -> Path:
+        return Path(self.path(self.release.folder)) / self.release.environment
 
     @property
     def store_url(self) -> str:

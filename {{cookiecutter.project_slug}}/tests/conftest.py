@@ -133,11 +133,10 @@ def records(lake: str) -> pd.DataFrame:
 
 
 def copy_of_bundle(bundle: tuple[str, str], store: Path) -> Path:
-    """Put the shared bundle into a store of one's own, and return the bundle's folder."""
-    home = Path(bundles.folder(str(store), bundle[1]))
-    shutil.copytree(bundles.folder(*bundle), home)
-    (home.parent / bundles.NEWEST).write_text(bundle[1])
-    return home
+    """Put the shared bundle, what it had to beat and the verdict into a store of one's own; return its folder."""
+    for folder in ("bundles", "verdicts"):
+        shutil.copytree(Path(bundle[0]) / folder, store / folder)
+    return Path(bundles.folder(str(store), bundle[1]))
 
 
 @pytest.fixture

@@ -16,15 +16,14 @@ from ml.contract.bundle import CORE, MANIFEST, TOLERANCE, digest_of, dump, load,
 from ml.contract.reference import Reference
 from ml.contract.scorer import Scorer
 from ml.errors import ContractError
-from ml.features.table import Inputs, columns_of_frame, inputs
-from ml.problem import source
+from ml.features.rows import Rows, records_of, rows_of
+from ml.features.table import NAMES, Inputs, columns_of_frame, inputs
+from ml.models.skew import Skewed
 from ml.problem.models import ladder
 from ml.store import files
 from ml.training import provenance as origin
+from ml.training.calibrate import Calibration
 from ml.training.export import export
-from ml.training.features import features
-from ml.training.window import Part
-from ml.training.window import load as load_table
 
 cores = st.fixed_dictionaries({name: st.binary(max_size=40) for name in CORE})
 
@@ -83,14 +82,9 @@ def test_a_bundle_without_one_of_its_files_is_none(home: Path, name: str) -> Non
 
 def test_a_newer_contract_is_refused_although_the_hash_is_right(home: Path) -> None:
     digest = changed(home, contract=bundles.CONTRACT + 1)
-    with pytest.raises(ContractError, match=rf"is of contract {bundles.CONTRACT + 1}, this code reads up to"):
-        load(store_of(home), digest)
-
-
-def test_other_features_than_the_code_has_are_refused(home: Path) -> None:
-    listed = json.loads((home / MANIFEST).read_bytes())["features"]
-    digest = changed(home, features=listed[::-1])
-    with pytest.raises(ContractError, match="was trained on other features"):
+    with pytest.raises(
+        ContractError, match=rf"is of contract {bundles.CONTRACT + 1}, this code reads {bundles.CONTRACT}. Upgrade"
+    ):
         load(store_of(home), digest)
 
 
@@ -140,40 +134,56 @@ def test_the_reference_reads_back_as_it_was_written(bundle: tuple[str, str]) -> 
 
 
 @pytest.fixture(scope="module")
-def winter_and_summer(lake: str, tmp_path_factory: pytest.TempPathFactory) -> tuple[Part, Part]:
+def winter_and_summer(lake: str) -> tuple[Rows, Rows]:
     """Four weeks to fit on, and two weeks of July, with more than ten thousand real rows."""
-    folder, parts = tmp_path_factory.mktemp("parts"), []
-    for since, until in (("2013-02-01", "2013-02-28"), ("2013-07-01", "2013-07-14")):
-        days = pd.date_range(since, until).date
-        pd.concat([source.read(lake, day) for day in days]).to_parquet(folder / since)
-        features(folder / since, folder / "table")
-        parts.append(load_table(folder / "table"))
-    return parts[0], parts[1]
+    february, july = (
+        rows_of(records_of(lake, [day.date() for day in pd.date_range(since, until)]))
+        for since, until in (("2013-02-01", "2013-02-28"), ("2013-07-01", "2013-07-14"))
+    )
+    return february, july
+
+
+AS_IS = Calibration(1.0, 0.0)
+
+
+@pytest.mark.parametrize("calibration", [AS_IS, Calibration(0.7, -0.6)], ids=["as is", "calibrated"])
+@pytest.mark.parametrize("name", ["constant", "logistic", "lightgbm", "skewed"])
+def test_a_graph_equals_its_rung_on_ten_thousand_rows_of_another_month(
+    winter_and_summer: tuple[Rows, Rows], name: str, calibration: Calibration
+) -> None:
+    fitted_on, unseen = winter_and_summer
+    rungs = ladder(seed=1, threads=1)
+    rung = {**rungs, "skewed": Skewed(rungs["logistic"], keep=0.2, seed=1)}[name]
+    rung.fit(fitted_on.frame, fitted_on.outcomes)
+    expected = calibration.applied(rung.predict_proba(unseen.frame)[:, 1])
+    found = Scorer(export(rung, calibration, fitted_on)).score(unseen.inputs)
+    assert len(found) > 10_000
+    assert np.abs(found - expected).max() <= 1e-5
 
 
 @pytest.mark.parametrize("name", ["constant", "logistic", "lightgbm"])
-def test_a_graph_equals_its_rung_on_ten_thousand_rows_of_another_month(
-    winter_and_summer: tuple[Part, Part], name: str
+def test_unseen_categories_and_rows_without_any_value_are_scored(
+    winter_and_summer: tuple[Rows, Rows], name: str
 ) -> None:
-    fitted_on, unseen = winter_and_summer
+    fitted_on, _ = winter_and_summer
     rung = ladder(seed=1, threads=1)[name].fit(fitted_on.frame, fitted_on.outcomes)
-    expected = rung.predict_proba(unseen.frame)[:, 1]
-    found = Scorer(export(rung, fitted_on)).score(unseen.inputs)
-    assert len(found) > 10_000
-    assert np.abs(found - expected).max() <= 1e-5
-    assert set(ladder(1, 1)) == {"constant", "logistic", "lightgbm"}
+    scorer, few = Scorer(export(rung, AS_IS, fitted_on)), fitted_on.where(np.arange(len(fitted_on.outcomes)) < 3)
+    for category in ("", "never seen"):
+        strange = Inputs(np.full_like(few.inputs.numbers, np.nan), np.full_like(few.inputs.categories, category))
+        scores = scorer.score(strange)
+        assert ((scores > 0) & (scores < 1)).all()
 
 
 def test_values_on_both_sides_of_a_split_take_the_same_branch_in_the_graph(
-    winter_and_summer: tuple[Part, Part],
+    winter_and_summer: tuple[Rows, Rows],
 ) -> None:
     """Neighbours among float32 values, between which the threshold, a float64, would round onto the larger one."""
     real = winter_and_summer[0]
     numbers = real.inputs.numbers.copy()
     numbers[:, 0] = np.where(real.outcomes == 1, np.float32(1000), np.nextafter(np.float32(1000), np.float32(0)))
-    apart = Part(Inputs(numbers, real.inputs.categories), real.outcomes, real.days)
+    apart = Rows(Inputs(numbers, real.inputs.categories), real.outcomes, real.days, real.keys)
     rung = ladder(seed=1, threads=1)["lightgbm"].fit(apart.frame, apart.outcomes)
-    found = Scorer(export(rung, apart)).score(apart.inputs)
+    found = Scorer(export(rung, AS_IS, apart)).score(apart.inputs)
     assert found[real.outcomes == 1].min() > found[real.outcomes == 0].max()
 
 
@@ -182,6 +192,25 @@ def test_the_bundles_graph_scores_one_row_as_it_scores_many(bundle: tuple[str, s
     together = scorer.score(inputs(columns_of_frame(records)))
     alone = [scorer.score(inputs(columns_of_frame(records.iloc[[row]])))[0] for row in range(0, len(records), 50)]
     assert np.abs(together[::50] - alone).max() <= TOLERANCE
+
+
+def test_a_bundle_of_fewer_features_than_the_code_computes_scores_as_before(
+    bundle: tuple[str, str], records: pd.DataFrame, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """So that a challenger with a new feature can be judged against, and rolled back to, a champion without it."""
+    given = inputs(columns_of_frame(records))
+    chosen = given.of(["carrier", "distance", "departure_minute"])
+    assert (chosen.numbers == given.numbers[:, [NAMES.index("distance"), 0]]).all()
+    assert (chosen.categories[:, 0] == records.carrier).all()
+    before = load(*bundle).scorer.score(given)
+    monkeypatch.setattr("ml.contract.scorer.NAMES", ("moon_phase", *NAMES))
+    assert (load(*bundle).scorer.score(given) == before).all()
+
+
+def test_a_bundle_of_a_feature_that_is_no_longer_computed_is_refused_by_its_name(home: Path) -> None:
+    digest = changed(home, features=[*NAMES, "moon_phase"])
+    with pytest.raises(ContractError, match=r"was trained on moon_phase, which ml/problem/features\.py no longer"):
+        load(store_of(home), digest)
 
 
 def test_provenance_outside_an_own_repository_is_the_trees_hash(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:

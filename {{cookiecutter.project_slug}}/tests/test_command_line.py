@@ -19,14 +19,28 @@ from ml.serving.server import free_port
 from ml.settings import settings
 
 STEPS = ("ingest", "validate", "features", "train", "evaluate", "register")
-VERBS = (*STEPS, "release", "serve", "replay", "monitor", "retrain")
+VERBS = (
+    "ingest",
+    "validate",
+    "features",
+    "train",
+    "tune",
+    "evaluate",
+    "register",
+    "gate",
+    "release",
+    "serve",
+    "replay",
+    "monitor",
+    "retrain",
+)
 
 
 @pytest.fixture(scope="module")
 def alone(lake: str, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Ran]]:
     """A store in which every verb up to release was run alone, once, and what each said."""
     store = tmp_path_factory.mktemp("alone")
-    return store, {verb: run_in(store, verb) for verb in (*STEPS, "release")}
+    return store, {verb: run_in(store, verb) for verb in (*STEPS, "gate", "release")}
 
 
 def run_in(store: Path, *words: object) -> Ran:
@@ -35,9 +49,10 @@ def run_in(store: Path, *words: object) -> Ran:
 
 def says_one_line(ran: Ran, verb: str) -> str:
     assert (ran.returncode, ran.stderr) == (0, "")
-    (line,) = ran.stdout.splitlines()
-    assert line.startswith(f"{verb} ")
-    return line
+    lines = ran.stdout.splitlines()
+    assert len(lines) == (3 if verb == "train" else 1)  # a rung each
+    assert all(line.startswith(f"{verb} ") for line in lines)
+    return ran.stdout
 
 
 def test_help_lists_the_verbs_in_the_order_of_the_flow() -> None:
@@ -60,6 +75,17 @@ def test_verbs_alone_and_the_pipeline_make_the_same_bundle(
     assert f"champion: {bundle[1]}" in (store / "environments" / "laptop" / "release.yaml").read_text()
 
 
+def test_the_gate_alone_says_what_the_pipelines_gate_said(alone: tuple[Path, dict[str, Ran]]) -> None:
+    said = alone[1]["gate"]
+    assert (said.returncode, said.stderr) == (0, "")
+    assert said.stdout.startswith("gate      pass: logistic ")
+    assert re.findall(r"^│ (\w+) +│ (\w+)", said.stdout, re.MULTILINE)[:3] == [
+        ("primary", "pass"),
+        ("better", "pass"),
+        ("frozen", "pass"),
+    ]
+
+
 @pytest.mark.parametrize("verb", ["ingest", "features", "evaluate", "release"])
 def test_a_verb_can_be_repeated(alone: tuple[Path, dict[str, Ran]], verb: str, tmp_path: Path) -> None:
     store, said = alone
@@ -79,7 +105,7 @@ def test_the_costly_verbs_can_be_repeated_and_make_the_same_bundle(alone: tuple[
     ("verb", "first"),
     [("validate", "ingest"), ("features", "ingest"), ("train", "features"), ("evaluate", "features"),
      ("register", "ingest"), ("release", "pipeline run"), ("monitor", "release"), ("retrain", "monitor"),
-     ("serve", "release")],
+     ("gate", "pipeline run"), ("serve", "release")],
 )  # fmt: skip
 def test_a_verb_without_what_it_needs_names_the_verb_to_run(verb: str, first: str, tmp_path: Path) -> None:
     line = one_line(run_in(tmp_path, verb))
@@ -99,7 +125,9 @@ def test_new_records_take_away_what_was_made_of_others(alone: tuple[Path, dict[s
     shutil.copytree(alone[0] / "store" / "flow", flow)
     ran = run_in(tmp_path, "ingest", "--since", "2013-01-01", "--until", "2013-01-02")
     assert ran.returncode == 0, ran.stderr
-    assert not {"validation.json", "table.parquet", "model", "evaluation.json"} & {each.name for each in flow.iterdir()}
+    assert not {"validation.json", "table.parquet", "models", "evaluation.json"} & {
+        each.name for each in flow.iterdir()
+    }
     assert "Run `ml validate` first" in one_line(run_in(tmp_path, "features"))
 
 
@@ -107,9 +135,15 @@ def test_new_records_take_away_what_was_made_of_others(alone: tuple[Path, dict[s
 def test_an_alarm_makes_retrain_train_on_the_newest_days(released: Path, bundle: tuple[str, str]) -> None:
     reports = released / "store" / "reports" / "laptop"
     reports.mkdir(parents=True)
-    (reports / "verdict.json").write_text(json.dumps({"status": "quiet", "until": "2013-04-15"}))
+
+    def monitored(status: str, until: str) -> None:
+        (reports / "verdict.json").write_text(json.dumps({"status": status, "until": until, "bundle": bundle[1]}))
+
+    monitored("quiet", "2013-04-15")
     assert "asks for nothing" in run_in(released, "retrain").stdout
-    (reports / "verdict.json").write_text(json.dumps({"status": "alarm", "until": "2013-04-15"}))
+    monitored("alarm", "2013-04-10")
+    assert "10 days after the last one, retraining.pause_days says 14" in run_in(released, "retrain").stdout
+    monitored("alarm", "2013-04-15")
     ran = run_in(released, "retrain")
     assert ran.returncode == 0, ran.stderr
     assert "training on 2013-01-16 to 2013-04-15" in ran.stdout
@@ -158,13 +192,32 @@ def test_a_bundle_of_a_newer_contract_is_not_released(released: Path, bundle: tu
     digest = digest_of({name: (home / name).read_bytes() for name in CORE})
     home.rename(home.with_name(digest))
     line = one_line(run_in(released, "release", digest[:12]))
-    assert "is of contract 99, this code reads up to 1. Upgrade the service" in line
+    assert "is of contract 99, this code reads 2. Upgrade the service" in line
     assert not (released / "environments").exists()
 
 
 @pytest.mark.parametrize("digest", ["ffffffffffff", "newest", "../bundles"])
 def test_an_unknown_digest_is_not_released(released: Path, digest: str) -> None:
     assert f"0 bundles begin with '{digest}'" in one_line(run_in(released, "release", digest))
+    assert not (released / "environments").exists()
+
+
+def test_a_bundle_that_was_never_judged_is_not_released(released: Path, bundle: tuple[str, str]) -> None:
+    shutil.rmtree(released / "store" / "verdicts")
+    line = one_line(run_in(released, "release"))
+    assert f"{bundle[1][:12]} was never judged against" in line
+    assert line.endswith(f"Run `ml gate --challenger {bundle[1][:12]}`")
+    assert not (released / "environments").exists()
+
+
+def test_a_bundle_that_the_gate_did_not_pass_is_not_released(released: Path, bundle: tuple[str, str]) -> None:
+    (file,) = (released / "store" / "verdicts" / bundle[1]).rglob("verdict.json")
+    found = json.loads(file.read_text())
+    found["checks"][0]["answer"] = found["answer"] = "fail"
+    file.write_text(json.dumps(found))
+    assert re.search(
+        r"the verdict on .* is fail: primary \(fail\)\. See .*gate\.html$", one_line(run_in(released, "release"))
+    )
     assert not (released / "environments").exists()
 
 
@@ -234,8 +287,9 @@ def test_a_problem_that_is_not_binary_classification_is_refused(project: Path, l
     framing, store = project / "ml" / "problem" / "framing.toml", project / "store"
     framing.write_text(framing.read_text().replace("binary-classification", "regression"))
     ran = ml("pipeline", "run", "--until", "2013-01-03", cwd=project, PYTHONPATH=project, ML_STORE_URL=store)
-    assert "task.kind: Input should be 'binary-classification', not 'regression'" in one_line(ran)
-    assert one_line(ran).endswith("Edit ml/problem/framing.toml")
+    line = one_line(ran)
+    assert "framing: task.kind = 'regression': Input should be 'binary-classification'. Edit" in line
+    assert line.endswith("Edit ml/problem/framing.toml, line 12")
     assert not (store / "bundles").exists()
 
 

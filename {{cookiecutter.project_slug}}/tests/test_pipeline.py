@@ -12,8 +12,8 @@ import yaml
 
 from ml.contract import bundle as bundles
 from ml.errors import ContractError
-from ml.training.pipeline import VERBS, compile, training
-from ml.training.steplog import reason
+from ml.pipeline.steplog import reason
+from ml.pipeline.steps import VERBS, compile, training
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -39,18 +39,33 @@ def test_no_step_installs_anything_when_it_starts(compiled: list[dict]) -> None:
         assert "pip install" not in " ".join(executor["container"]["command"])
 
 
+def tasks(dag: dict, components: dict) -> dict[str, set[str]]:
+    """Return each step and those it waits for; a loop is the steps inside it."""
+    inside = {
+        name: set(components[task["componentRef"]["name"]].get("dag", {}).get("tasks", {name: None}))
+        for name, task in dag["tasks"].items()
+    }
+    return {
+        step: {each for name in task.get("dependentTasks", []) for each in inside[name]}
+        for loop, task in dag["tasks"].items()
+        for step in inside[loop]
+    }
+
+
 def test_steps_run_in_the_order_of_the_verbs(compiled: list[dict]) -> None:
-    tasks = compiled[0]["root"]["dag"]["tasks"]
+    waits = tasks(compiled[0]["root"]["dag"], compiled[0]["components"])
     done: list[str] = []
-    while len(done) < len(tasks):
-        ready = [
-            name
-            for name, task in tasks.items()
-            if name not in done and set(task.get("dependentTasks", [])) <= set(done)
-        ]
+    while len(done) < len(waits):
+        ready = [name for name, on in waits.items() if name not in done and on <= set(done)]
         assert len(ready) == 1, "two steps could run at once"
         done += ready
     assert tuple(done) == VERBS
+
+
+def test_rungs_are_trained_side_by_side(compiled: list[dict]) -> None:
+    (loop,) = (task for task in compiled[0]["root"]["dag"]["tasks"].values() if "parameterIterator" in task)
+    assert set(compiled[0]["components"][loop["componentRef"]["name"]]["dag"]["tasks"]) == {"train"}
+    assert "iteratorPolicy" not in loop  # no limit to how many at once
 
 
 def test_a_run_registers_a_bundle_that_replays_its_golden_records(bundle: tuple[str, str]) -> None:

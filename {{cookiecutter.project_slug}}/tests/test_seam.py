@@ -61,7 +61,7 @@ def test_another_problem_runs_through_the_whole_demo(project: Path) -> None:
         left = left_running(demo, project)
     assert demo.returncode == 0, out + errors
     assert not left
-    for row in ("trained", "on", "how good", "costs", "served", "monitor 2024-03-07", "monitor 2024-03-17"):
+    for row in ("trained", "on", "how good", "costs", "gate", "served", "monitor 2024-03-07", "monitor 2024-03-17"):
         assert re.search(rf"^│ {row} +│ \S", out, re.MULTILINE), out
     assert "160 predictions" in out
     reports = [Path(path) for path in re.findall(r"^report +(\S+)$", out, re.MULTILINE)]

@@ -1,6 +1,7 @@
 """Settings and framing: any key can be set from outside, and a wrong one is named."""
 
 import json
+import re
 from datetime import date
 from pathlib import Path
 
@@ -23,6 +24,7 @@ OTHER = {
     "data.until": "2013-05-31",
     "train.seed": 7,
     "train.threads": 2,
+    "train.rungs": ["constant", "network"],
     "release.folder": "/elsewhere/environments",
     "release.environment": "staging",
     "release.bundle": "a" * 64,
@@ -113,22 +115,47 @@ def test_relative_places_lie_in_the_project_and_urls_stay() -> None:
 @pytest.mark.parametrize(
     ("line", "instead", "named"),
     [
-        ('kind = "binary-classification"', 'kind = "regression"', "task.kind"),
-        ("miss = 7", "miss = -7", "cost.miss"),
-        ("test_days = 21", "test_days = 0", "time.test_days"),
-        ('"America/New_York"', '"New York"', "time.timezone"),
-        ("margin = 0.005", "margins = 0.005", "task.margin"),
-        ("[leak]", "[leaks]", "leak"),
+        ('kind = "binary-classification"', 'kind = "regression"', "task.kind = 'regression': Input should be"),
+        ("miss = 7", "miss = -7", "cost.miss = -7: Input should be greater than 0"),
+        ("test_days = 21", "test_days = 0", "time.test_days = 0: "),
+        ('"America/New_York"', '"New York"', "time.timezone = 'New York': no time zone is called"),
+        ('cluster = "day"', 'cluster = "week"', "time.cluster = 'week': Input should be 'day'"),
+        ("every = 6", "every = 14", "frozen.every = 14: a multiple of seven would take one weekday only"),
+        ("calibration = [0.45, 2.2]", "calibration = [1.1, 2.2]", "gate.calibration = .*both sides of 1"),
+        ('["origin", "carrier"]', '["origin", "moon"]', "slices.features = .*'moon' is no category"),
+        ("alpha = 0.05 ", "alpha = 0.5 ", "gate.alpha = 0.5: Input should be less than 0.5"),
+        ("margin = 0.01 ", "margin = 0.001 ", "task.margin = 0.005: rungs may differ by more than gate.margin"),
+        ("\ndays = 14 ", "\ndays = 22 ", "gate.days = 22: time.test_days are only 21"),
+        ("until = 2013-03-30", "until = 2013-02-01", "frozen.until = .*: 5 days, of gate.days"),
+        ("positives = 30", "positives = 600", "slices.positives = 600: of 500 rows"),
+        ("window_days = 90", "window_days = 20", "retraining.window_days = 20: time.test_days alone are 21"),
     ],
 )
-def test_a_wrong_framing_is_refused_with_its_key(framed, line: str, instead: str, named: str) -> None:
+def test_a_wrong_or_contradictory_framing_is_refused_with_line_and_reason(
+    framed, line: str, instead: str, named: str
+) -> None:
     text = FRAMING.read_text()
-    assert line in text
+    assert text.count(line) == 1
     framed(text.replace(line, instead))
-    with pytest.raises(ContractError, match=rf"^framing: {named}: .*Edit ml/problem/framing\.toml"):
+    with pytest.raises(
+        ContractError, match=rf"^framing: {named}.*\. Edit ml/problem/framing\.toml, line (\d+)$"
+    ) as said:
+        framing()
+    key = named.split(" ")[0].rpartition(".")[2]
+    blamed = FRAMING.read_text().replace(line, instead).splitlines()[int(str(said.value).rpartition(" ")[2]) - 1]
+    assert re.match(rf"{key} *=", blamed)
+
+
+@pytest.mark.parametrize(
+    ("line", "instead", "named"),
+    [("margin = 0.005", "margins = 0.005", "task.margin: Field required"), ("[leak]", "[leaks]", "leak: Field req")],
+)
+def test_what_the_framing_lacks_is_named(framed, line: str, instead: str, named: str) -> None:
+    framed(FRAMING.read_text().replace(line, instead))
+    with pytest.raises(ContractError, match=rf"^framing: {named}.*Edit ml/problem/framing\.toml, line \d+$"):
         framing()
 
 
 def test_the_threshold_is_where_acting_becomes_cheaper(framed) -> None:
     framed(FRAMING.read_text().replace("false_alarm = 1 ", "false_alarm = 3 ").replace("miss = 7", "miss = 9"))
-    assert framing().cost.threshold == pytest.approx(0.25)
+    assert framing().cost.costs.threshold == pytest.approx(0.25)

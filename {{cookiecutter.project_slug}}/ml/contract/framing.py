@@ -1,15 +1,19 @@
 """The framing of the problem, ml/problem/framing.toml, as code reads it: decision, costs, time, limits."""
 
+import re
 import tomllib
+from datetime import date, timedelta
 from functools import cache
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 from zoneinfo import ZoneInfo
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 import ml.problem
 from ml.errors import ContractError
+from ml.problem.features import FEATURES
+from ml.statistics.metrics import Costs
 
 FILE = "ml/problem/framing.toml"
 
@@ -21,16 +25,17 @@ class Table(BaseModel):
 
 
 class Decision(Table):
-    """What is decided, by whom, and what it is worth."""
+    """What is decided, by whom, what it is worth, and what the model cannot know."""
 
-    question: str
-    users: str
-    action: str
-    business_metric: str
+    question: str = Field(min_length=1)
+    users: str = Field(min_length=1)
+    action: str = Field(min_length=1)
+    business_metric: str = Field(min_length=1)
+    limits: str = Field(min_length=1)
 
 
 class Task(Table):
-    """The machine-learning task: what is predicted and by which metric rungs are compared."""
+    """The machine-learning task: what is predicted and by which metric models are compared."""
 
     kind: Literal["binary-classification"]
     positive: str
@@ -45,17 +50,19 @@ class Cost(Table):
     miss: float = Field(gt=0)
 
     @property
-    def threshold(self) -> float:
-        """The score from which acting is cheaper than not acting (Elkan 2001, equation 2), in 0..1."""
-        return self.false_alarm / (self.false_alarm + self.miss)
+    def costs(self) -> Costs:
+        """Both costs, from which the threshold follows."""
+        return Costs(self.false_alarm, self.miss)
 
 
 class Time(Table):
-    """The calendar of days, and how the training window is cut: fit, then validation, then test."""
+    """The calendar of days, when labels are known, and how the training window is cut."""
 
     timezone: str
-    validation_days: int = Field(ge=1)
-    test_days: int = Field(ge=1)
+    cluster: Literal["day"] = Field(description="the unit of chance: what is resampled")
+    label_delay_hours: float = Field(gt=0, description="from prediction to outcome, at most")
+    folds: int = Field(ge=2, description="later stretches on which rungs are compared, fitted on all days before")
+    test_days: int = Field(ge=2, description="the newest days, on which no rung is fitted or compared")
 
     @field_validator("timezone")
     @classmethod
@@ -65,6 +72,78 @@ class Time(Table):
         except (KeyError, ValueError) as error:
             raise ValueError(f"no time zone is called {name!r}") from error
         return name
+
+
+class Frozen(Table):
+    """The test set that never changes: whole days that no training sees."""
+
+    since: date
+    until: date
+    every: int = Field(ge=2, description="one day in so many, from the first on")
+    margin: float = Field(gt=0, description="what a challenger may lose there")
+
+    @field_validator("every")
+    @classmethod
+    def _mixed(cls, every: int) -> int:
+        if every % 7 == 0:
+            raise ValueError("a multiple of seven would take one weekday only")
+        return every
+
+    @property
+    def days(self) -> list[date]:
+        """All of its days, in order."""
+        return [
+            self.since + timedelta(days=ahead) for ahead in range(0, (self.until - self.since).days + 1, self.every)
+        ]
+
+
+class Limits(Table):
+    """What the gate asks of a challenger."""
+
+    alpha: float = Field(gt=0, lt=0.5, description="how often a model just as bad as a margin may pass a check")
+    power: float = Field(gt=0.5, lt=1, description="of the days that an inconclusive verdict asks for")
+    days: int = Field(ge=5, description="fewer labelled days decide nothing")
+    margin: float = Field(gt=0, description="what a challenger may lose in the primary metric")
+    calibration: tuple[float, float] = Field(description="limits of observed over predicted")
+    slope: tuple[float, float] | None = Field(
+        default=None, description="limits of the slope of the recalibrated logit; not asked where it is left out"
+    )
+    churn: float = Field(gt=0, le=1, description="share of decisions that may differ from the champion's")
+
+    @field_validator("calibration", "slope")
+    @classmethod
+    def _around_one(cls, limits: tuple[float, float] | None) -> tuple[float, float] | None:
+        if limits and not 0 < limits[0] < 1 < limits[1]:
+            raise ValueError("limits have to lie on both sides of 1")
+        return limits
+
+
+class Slices(Table):
+    """Which parts of the rows are judged alone, and from how many rows and positives on."""
+
+    features: list[str] = Field(description="categories among the features")
+    rows: int = Field(ge=1)
+    positives: int = Field(ge=1)
+    margin: float = Field(gt=0)
+
+    @field_validator("features")
+    @classmethod
+    def _categories(cls, names: list[str]) -> list[str]:
+        known = [feature.name for feature in FEATURES if feature.kind == "category"]
+        if absent := [name for name in names if name not in known]:
+            raise ValueError(f"{absent[0]!r} is no category among the features ({', '.join(known) or 'none'})")
+        return names
+
+
+class Budget(Table):
+    """What serving may take: of HTTP with one core, and of the scorer alone."""
+
+    latency_p99_ms: float = Field(gt=0)
+    throughput_per_second: float = Field(gt=0)
+    cpu_us_per_prediction: float = Field(gt=0)
+    cpu_ms_per_thousand: float = Field(gt=0)
+    size_mb: float = Field(gt=0)
+    memory_mb: float = Field(gt=0)
 
 
 class DataLimits(Table):
@@ -89,6 +168,13 @@ class Alarm(Table):
     drift_floor: float = Field(ge=0, le=1, description="Jensen-Shannon distance that nobody would act on")
 
 
+class Retraining(Table):
+    """On how much a retraining is fitted, and how soon after the last one."""
+
+    window_days: int = Field(ge=1)
+    pause_days: int = Field(ge=0)
+
+
 class Framing(Table):
     """The whole framing."""
 
@@ -96,20 +182,80 @@ class Framing(Table):
     task: Task
     cost: Cost
     time: Time
+    frozen: Frozen
+    gate: Limits
+    slices: Slices
+    budget: Budget
     data: DataLimits
     leak: Leak
     alarm: Alarm
+    retraining: Retraining
+
+    @model_validator(mode="after")
+    def _without_contradiction(self) -> "Framing":
+        for key, holds, reason in (
+            (
+                "task.margin",
+                self.task.margin <= self.gate.margin,
+                "rungs may differ by more than gate.margin lets pass",
+            ),
+            ("gate.days", self.gate.days <= self.time.test_days, f"time.test_days are only {self.time.test_days}"),
+            ("frozen.until", len(self.frozen.days) >= self.gate.days, f"{len(self.frozen.days)} days, of gate.days"),
+            ("slices.margin", self.slices.margin >= self.gate.margin, "a part swings more than the whole: gate.margin"),
+            ("slices.positives", self.slices.positives <= self.slices.rows, f"of {self.slices.rows} rows"),
+            (
+                "retraining.window_days",
+                self.retraining.window_days > self.time.test_days,
+                f"time.test_days alone are {self.time.test_days}",
+            ),
+        ):
+            if not holds:
+                raise Contradiction(key, reason)
+        return self
+
+
+class Contradiction(ValueError):
+    """Two keys of the framing do not go together."""
+
+    def __init__(self, key: str, reason: str) -> None:
+        super().__init__(reason)
+        self.key = key
 
 
 @cache
 def framing() -> Framing:
-    """Read the framing; raises ContractError with the key and the reason."""
+    """Read the framing; raises ContractError with line, key and reason."""
     file = Path(ml.problem.__file__).parent / "framing.toml"
     try:
-        return Framing.model_validate(tomllib.loads(file.read_text()))
+        text = file.read_text()
+        tables = tomllib.loads(text)
     except (OSError, tomllib.TOMLDecodeError) as error:
         raise ContractError("framing", str(error), f"Edit {FILE}") from error
+    try:
+        return Framing.model_validate(tables)
     except ValidationError as error:
         first = error.errors()[0]
-        key = ".".join(map(str, first["loc"]))
-        raise ContractError("framing", f"{key}: {first['msg']}, not {first['input']!r}", f"Edit {FILE}") from error
+        cause = first.get("ctx", {}).get("error")
+        key = cause.key if isinstance(cause, Contradiction) else ".".join(map(str, first["loc"][:2]))
+        said = first["msg"].removeprefix("Value error, ")
+        broken = f"{key} = {_value(tables, key)!r}: {said}" if _value(tables, key) is not None else f"{key}: {said}"
+        raise ContractError("framing", broken, f"Edit {FILE}, line {line_of(text, key)}") from error
+
+
+def _value(tables: dict[str, Any], key: str) -> Any:
+    table, _, name = key.partition(".")
+    return tables.get(table, {}).get(name) if name else None
+
+
+def line_of(text: str, key: str) -> int:
+    """Return the line of `table.name` in a TOML text; of its table, or the last line, where it is not there."""
+    table, _, name = key.partition(".")
+    inside, found = False, 0
+    lines = text.splitlines()
+    for number, line in enumerate(lines, start=1):
+        if header := re.match(r"\s*\[([^\]]+)\]", line):
+            inside = header[1].strip() == table
+            found = number if inside else found
+        elif inside and re.match(rf"\s*{re.escape(name)}\s*=", line):
+            return number
+    return found or len(lines)

@@ -3,6 +3,7 @@
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from ml.contract.bundle import Bundle
 from ml.errors import ContractError
 from ml.settings import settings
 from ml.store import files
@@ -29,6 +30,18 @@ def read() -> Release:
         raise ContractError("release", f"{file} is not there: nothing is released", "Run `ml release`") from None
     except (ValidationError, yaml.YAMLError) as error:
         raise ContractError("release", f"{file} does not name a champion by its digest", "Edit it") from error
+
+
+def champion() -> str | None:
+    """Return the digest of what runs in this process's environment; None where nothing was ever released."""
+    if settings().release.bundle is None and not settings().release_file.exists():
+        return None
+    return read().champion
+
+
+def judged_against(bundle: Bundle) -> str:
+    """Return the digest of what a bundle has to stand up to: what runs here, else the simplest rung of its ladder."""
+    return champion() or bundle.manifest["baseline"] or bundle.digest
 
 
 def write(release: Release) -> None:

@@ -1,30 +1,34 @@
 """Names a bundle as what an environment serves: a change of one small file, to be merged like any other."""
 
-from ml.contract import bundle
+from ml.contract import bundle, verdict
 from ml.contract import release as contract
+from ml.contract.bundle import Bundle
 from ml.errors import ContractError
 from ml.progress import say
 from ml.settings import settings
-from ml.store import files
 
 
 def release(store: str, digest: str | None) -> None:
-    """Write the release file for the named bundle, or the one registered last; the bundle is proved first."""
-    found = bundle.load(store, _resolve(store, digest))
+    """Write the release file for the named bundle, or the one registered last.
+
+    Raises ContractError unless the bundle is whole and the gate let it pass against what it replaces.
+    """
+    found = bundle.load(store, bundle.resolve(store, digest))
     found.replay_golden()
+    _refuse_unjudged(store, found)
     contract.write(contract.Release(champion=found.digest))
-    say(
-        "release",
-        f"{settings().release_file} names bundle {found.digest[:12]} ({found.manifest['rung']}) champion",
-    )
+    say("release", f"{settings().release_file} names bundle {found.digest[:12]} ({found.rung}) champion")
 
 
-def _resolve(store: str, digest: str | None) -> str:
-    """Return the full digest of the bundle that starts with `digest`, or of the newest."""
-    if digest is None:
-        return bundle.newest(store)
-    there = set(files.names(files.join(store, "bundles"))) - {bundle.NEWEST}
-    names = [name for name in there if name.startswith(digest)]
-    if len(names) != 1:
-        raise ContractError("release", f"{len(names)} bundles begin with {digest!r}", "Give more of the digest")
-    return names[0]
+def _refuse_unjudged(store: str, found: Bundle) -> None:
+    replaced = contract.judged_against(found)
+    if replaced == contract.champion() == found.digest:
+        return  # what is released already needs no verdict on itself
+    judged = verdict.load(store, found.digest, replaced)
+    if judged is None:
+        broken = f"{found.digest[:12]} was never judged against {replaced[:12]}"
+        raise ContractError("gate", broken, f"Run `ml gate --challenger {found.digest[:12]}`")
+    if judged.answer != "pass":
+        kept = ", ".join(f"{each.name} ({each.counts})" for each in judged.checks if each.counts != "pass")
+        broken = f"the verdict on {found.digest[:12]} against {replaced[:12]} is {judged.answer}: {kept}"
+        raise ContractError("gate", broken, f"See {verdict.folder(store, found.digest, replaced)}/{verdict.PAGE}")

@@ -19,8 +19,8 @@ NUMBERS = tuple(feature for feature in FEATURES if feature.kind == "number")
 CATEGORIES = tuple(feature for feature in FEATURES if feature.kind == "category")
 NAMES = tuple(feature.name for feature in (*NUMBERS, *CATEGORIES))
 
-DAY, SCORE = "day", "score"  # columns of ours beside the features
-if taken := {DAY, SCORE} & set(NAMES):
+DAY, KEY, SCORE = "day", "key", "score"  # columns of ours beside the features
+if taken := {DAY, KEY, SCORE} & set(NAMES):
     raise ContractError("features", f"{taken.pop()} is a column of ours", "Rename it in ml/problem/features.py")
 
 MISSING = ""  # how a category says that it has no value; a number says NaN
@@ -31,6 +31,15 @@ class Inputs(NamedTuple):
 
     numbers: NDArray[np.float32]
     categories: NDArray[np.object_]
+
+    def of(self, names: Sequence[str]) -> "Inputs":
+        """Return the named features alone, numbers and categories each in the order of `names`."""
+        numbers = [feature.name for feature in NUMBERS]
+        categories = [feature.name for feature in CATEGORIES]
+        return Inputs(
+            self.numbers[:, [numbers.index(name) for name in names if name in numbers]],
+            self.categories[:, [categories.index(name) for name in names if name in categories]],
+        )
 
 
 def _array(values: Sequence[Any], kind: str) -> Array:

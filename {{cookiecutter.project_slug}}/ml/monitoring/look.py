@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from ml.contract import bundle, release
 from ml.contract.bundle import Bundle
+from ml.contract.framing import framing
 from ml.contract.profile import Profile
 from ml.errors import ContractError
 from ml.monitoring import drift
@@ -72,6 +73,6 @@ def judge(champion: Bundle, trained: Profile, served: Observations, window: Obse
         window,
         signal(champion.reference, matured.outcomes, matured.scores, days),
         list(drift.drifts(champion.reference, profiled, days)),
-        estimates(matured.outcomes, matured.scores, matured.days),
+        estimates(matured.outcomes, matured.scores, matured.days, framing().cost.costs),
         (trained, profiled),
     )

@@ -4,13 +4,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jinja2 import Environment, StrictUndefined
-from markupsafe import Markup
 
 from ml.contract.framing import framing
 from ml.features.table import SCORE
 from ml.monitoring import drift, plots
 from ml.monitoring.look import Look
+from ml.pages import page, picture
 from ml.settings import settings
 
 PAGE = Path(__file__).with_name("report.html")
@@ -24,18 +23,18 @@ def render(look: Look, verdict: dict[str, Any]) -> str:
         "performance": plots.performance(look.bundle.reference, look.served),
         "alarm": plots.alarm(look.signal, len(look.days)),
         "scores": plots.scores(scored, drift.cells(variables[SCORE])),
-        "calibration": plots.calibration(look.matured),
+        "calibration": picture.calibration(look.matured.outcomes, look.matured.scores, "served"),
         "drift": plots.drift(look.drifts),
     }
-    page = Environment(autoescape=True, undefined=StrictUndefined).from_string(PAGE.read_text())
     return page.render(
+        PAGE,
         project=settings().project,
         framing=framing(),
         verdict=verdict,
         look=look,
         days=len(look.days),
         coverage=float(np.mean(look.window.matured)),
-        tested=look.bundle.manifest["test"][look.bundle.manifest["rung"]],
+        tested=look.bundle.manifest["ladder"][look.bundle.rung]["test"],
         profiles=drift.summary(*look.profiles, list(variables)).to_dict("index"),
-        pictures={name: Markup(svg) for name, svg in pictures.items()},
+        pictures=pictures,
     )

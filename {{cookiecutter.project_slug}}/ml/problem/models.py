@@ -1,4 +1,4 @@
-"""The ladder: from knowing only the base rate to gradient boosting, simplest first.
+"""The ladder: from knowing only the base rate to a neural network, simplest first.
 
 Every rung is an unfitted scikit-learn estimator with `predict_proba`, fitted on a frame that holds the number
 features first (float32, NaN where missing) and the category features after them (text, "" where missing).
@@ -16,8 +16,31 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler, TargetEncoder
 
 from ml.features.table import CATEGORIES, NAMES, NUMBERS
+from ml.models.network import EmbeddingNetwork
+from ml.models.skew import Skewed
+from ml.models.space import Real, Space, Whole
 
 FEW = ["carrier", "origin", "dest", "aircraft_model"]  # categories that a column each can hold
+
+# What `ml tune` may change, by rung; what it found stands in tuned.toml.
+SPACES: dict[str, Space] = {
+    "logistic": {"logisticregression__C": Real(1e-4, 10.0, log=True)},
+    "lightgbm": {
+        "lgbmclassifier__n_estimators": Whole(20, 400, log=True),
+        "lgbmclassifier__learning_rate": Real(0.01, 0.1, log=True),
+        "lgbmclassifier__num_leaves": Whole(3, 31, log=True),
+        "lgbmclassifier__min_child_samples": Whole(50, 2000, log=True),
+        "lgbmclassifier__reg_lambda": Real(0.1, 1000.0, log=True),
+        "lgbmclassifier__colsample_bytree": Real(0.2, 1.0),
+    },
+    "network": {
+        "estimator__embedding": Whole(2, 16, log=True),
+        "estimator__hidden": Whole(8, 64, log=True),
+        "estimator__dropout": Real(0.0, 0.5),
+        "estimator__weight_decay": Real(1e-4, 10.0, log=True),
+        "estimator__learning_rate": Real(1e-4, 1e-2, log=True),
+    },
+}
 
 
 def places(names: list[str]) -> list[int]:
@@ -41,10 +64,10 @@ def ladder(seed: int, threads: int) -> dict[str, ClassifierMixin]:
         [("numbers", "passthrough", numbers), ("categories", TargetEncoder(cv=folds), categories)]
     )
     boosting = LGBMClassifier(
-        n_estimators=200,
+        n_estimators=100,
         learning_rate=0.03,
-        num_leaves=15,
-        min_child_samples=200,
+        num_leaves=7,
+        min_child_samples=500,
         subsample=0.8,
         subsample_freq=1,
         colsample_bytree=0.6,
@@ -55,8 +78,10 @@ def ladder(seed: int, threads: int) -> dict[str, ClassifierMixin]:
         force_row_wise=True,
         verbose=-1,
     )
+    network = EmbeddingNetwork(tuple(numbers), tuple(categories), seed=seed, threads=threads)
     return {
         "constant": DummyClassifier(strategy="prior"),
         "logistic": make_pipeline(linear, LogisticRegression(C=0.1, solver="newton-cholesky", tol=1e-9)),
         "lightgbm": make_pipeline(trees, boosting),
+        "network": Skewed(network, keep=0.5, seed=seed),  # half the negatives, half the time
     }

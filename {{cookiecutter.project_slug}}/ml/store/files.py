@@ -70,14 +70,31 @@ def write(url: str, content: bytes) -> None:
             raise OSError(error.errno, error.strerror or str(error)) from error
 
 
-def _write_here(path: Path, content: bytes) -> None:
+def create(url: str, content: bytes) -> bool:
+    """Put one file unless there is one, which stays; says whether it was put. Of several who try, one succeeds."""
+    with _opened(url, "written") as (system, path):
+        try:
+            if "file" in system.protocol:
+                _write_here(Path(path), content, anew=True)
+            else:
+                system.pipe_file(path, content, mode="create")
+        except FileExistsError:
+            return False
+    return True
+
+
+def _write_here(path: Path, content: bytes, anew: bool = False) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     descriptor, beside = tempfile.mkstemp(dir=path.parent, prefix=WRITING)
     try:
         with os.fdopen(descriptor, "wb") as file:
             file.write(content)
         Path(beside).chmod(0o644)
-        Path(beside).replace(path)
+        if anew:
+            os.link(beside, path)  # unlike a rename, it refuses to take a file's place
+            Path(beside).unlink()
+        else:
+            Path(beside).replace(path)
     except BaseException:
         Path(beside).unlink(missing_ok=True)
         raise

@@ -6,7 +6,8 @@ from typing import Any
 
 import numpy as np
 from lightgbm import Booster, LGBMClassifier
-from onnx import TensorProto
+from onnx import ModelProto, TensorProto
+from onnx.helper import make_node, make_tensor
 from onnxmltools.convert.lightgbm.operator_converters.LightGbm import convert_lightgbm
 from skl2onnx import to_onnx, update_registered_converter
 from skl2onnx.common.data_types import FloatTensorType, Int64TensorType, StringTensorType
@@ -16,19 +17,47 @@ from sklearn.dummy import DummyClassifier
 
 from ml.contract.scorer import Scorer
 from ml.errors import ContractError
+from ml.features.rows import Rows
 from ml.features.table import CATEGORIES, NUMBERS
-from ml.training.window import Part
+from ml.models.network import EmbeddingNetwork
+from ml.models.skew import Skewed
+from ml.training.calibrate import Calibration
+from ml.training.network_graph import network_graph
 
 TOLERANCE = 1e-5
+LEAST = 1e-7  # scores are kept this far from 0 and 1 before their logit is taken
+OUTPUT = "probabilities"
 OPSET = {"": 21, "ai.onnx.ml": 3}
 OPTIONS = {"zipmap": [True, False, "columns"], "nocl": [True, False]}
 
 
-def export(rung: ClassifierMixin, sample: Part) -> bytes:
-    """Return the fitted rung, preprocessing and all, as an ONNX graph.
+def export(rung: ClassifierMixin, calibration: Calibration, sample: Rows) -> bytes:
+    """Return the fitted rung, preprocessing, model and calibration, as one ONNX graph.
 
-    Raises ContractError unless the graph scores `sample` as the rung does, within 1e-5.
+    Raises ContractError unless the graph scores `sample` as the calibrated rung does, within 1e-5.
     """
+    inner, shift = (rung.estimator_, rung.shift) if isinstance(rung, Skewed) else (rung, 0.0)
+    graph = network_graph(inner) if isinstance(inner, EmbeddingNetwork) else _converted(inner)
+    slope, intercept = calibration.slope, calibration.slope * shift + calibration.intercept
+    if (slope, intercept) != (1.0, 0.0):
+        map_logit(graph, slope, intercept)
+    operators = sorted(graph.opset_import, key=lambda each: each.domain)  # they come in the order of a set
+    del graph.opset_import[:]
+    graph.opset_import.extend(operators)
+    model = bytes(graph.SerializeToString())
+    expected = calibration.applied(rung.predict_proba(sample.frame)[:, 1])
+    apart = np.abs(Scorer(model).score(sample.inputs) - expected).max()
+    if apart > TOLERANCE:
+        raise ContractError(
+            "export",
+            f"the ONNX graph scores up to {apart:.2g} apart from the model",
+            "Edit ml/problem/models.py",
+        )
+    return model
+
+
+def _converted(rung: ClassifierMixin) -> ModelProto:
+    """Return what skl2onnx makes of a rung."""
     last = rung[-1] if hasattr(rung, "steps") else rung
     if isinstance(last, LGBMClassifier):
         _round_thresholds(last)
@@ -39,19 +68,34 @@ def export(rung: ClassifierMixin, sample: Part) -> bytes:
     given = [(name, kind) for name, kind, features in kinds if features]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # converters announce every opset they do not know yet
-        graph = to_onnx(rung, initial_types=given, options={id(last): {"zipmap": False}}, target_opset=OPSET)
-    operators = sorted(graph.opset_import, key=lambda each: each.domain)  # they come in the order of a set
-    del graph.opset_import[:]
-    graph.opset_import.extend(operators)
-    model = bytes(graph.SerializeToString())
-    apart = np.abs(Scorer(model).score(sample.inputs) - rung.predict_proba(sample.frame)[:, 1]).max()
-    if apart > TOLERANCE:
-        raise ContractError(
-            "export",
-            f"the ONNX graph scores up to {apart:.2g} apart from the model",
-            "Edit ml/problem/models.py",
-        )
-    return model
+        return to_onnx(rung, initial_types=given, options={id(last): {"zipmap": False}}, target_opset=OPSET)
+
+
+def map_logit(model: ModelProto, slope: float, intercept: float) -> None:
+    """Let a graph's output `probabilities`, [n, 2], become those of slope * logit + intercept."""
+    graph = model.graph
+    for node in graph.node:
+        node.output[:] = ["uncalibrated" if name == OUTPUT else name for name in node.output]
+        node.input[:] = ["uncalibrated" if name == OUTPUT else name for name in node.input]
+    constants = {"slope": slope, "intercept": intercept, "least": LEAST, "most": 1 - LEAST, "one": 1.0}
+    graph.initializer.extend(
+        make_tensor(f"map_{name}", TensorProto.FLOAT, [1], [each]) for name, each in constants.items()
+    )
+    graph.initializer.append(make_tensor("map_positive", TensorProto.INT64, [1], [1]))
+    for kind, given, made in (
+        ("Gather", ["uncalibrated", "map_positive"], "map_score"),
+        ("Max", ["map_score", "map_least"], "map_low"),
+        ("Min", ["map_low", "map_most"], "map_inside"),
+        ("Sub", ["map_one", "map_inside"], "map_rest"),
+        ("Div", ["map_inside", "map_rest"], "map_odds"),
+        ("Log", ["map_odds"], "map_logit"),
+        ("Mul", ["map_logit", "map_slope"], "map_sloped"),
+        ("Add", ["map_sloped", "map_intercept"], "map_moved"),
+        ("Sigmoid", ["map_moved"], "map_calibrated"),
+        ("Sub", ["map_one", "map_calibrated"], "map_other"),
+    ):
+        graph.node.append(make_node(kind, given, [made], **({"axis": 1} if kind == "Gather" else {})))
+    graph.node.append(make_node("Concat", ["map_other", "map_calibrated"], [OUTPUT], axis=1))
 
 
 def _round_thresholds(model: LGBMClassifier) -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 import pandas as pd
 
 from ml.errors import ContractError
+from ml.features.rows import records_of
 from ml.problem import source
 from ml.progress import say, track
 from ml.store import files
@@ -20,14 +21,6 @@ def ingest(lake: str, since: date, until: date, records: Path) -> None:
         raise ContractError(
             "data", f"the window ends on {until}, before it begins on {since}", "Edit [data] in project.toml"
         )
-    absent = sorted(set(wanted) - set(source.days(lake)))
-    if absent:
-        raise ContractError(
-            "data",
-            f"{lake} has no partition of {absent[0]} ({len(absent)} days absent)",
-            "Edit [data] in project.toml",
-        )
-    partitions = [source.read(lake, day) for day in track(wanted, "reading days", total=len(wanted))]
-    table = pd.concat(partitions, ignore_index=True)
+    table = records_of(lake, wanted)
     files.write(str(records), table.to_parquet(index=False))
     say("ingest", f"read {len(wanted)} days from {lake}, wrote {len(table):,} records")

@@ -1,4 +1,4 @@
-"""Step 6: seal the chosen rung with all that serving and monitoring need into a bundle, and prove that it works."""
+"""Step 6: seal the chosen rung, and the constant one beside it, with all that gate, serving and monitoring need."""
 
 import json
 from pathlib import Path
@@ -8,16 +8,17 @@ import numpy as np
 import pandas as pd
 
 from ml.contract import bundle, schema
+from ml.contract.framing import framing
 from ml.contract.profile import Profile
 from ml.contract.reference import Bins, Reference, Variable, by_day
 from ml.contract.scorer import Scorer
 from ml.errors import ContractError
+from ml.features.rows import Rows, from_parquet
 from ml.features.table import CATEGORIES, MISSING, NAMES, NUMBERS, SCORE, columns_of_frame, inputs, json_of_frame
 from ml.progress import say
-from ml.training import choice
+from ml.training import fitted
 from ml.training.card import card
 from ml.training.provenance import provenance
-from ml.training.window import Part, load
 
 GOLDEN = 64  # records that every service scores again before it is ready
 
@@ -26,54 +27,83 @@ class Made(NamedTuple):
     """What the steps before have written."""
 
     records: Path
-    table: Path
-    model: Path
-    evaluation: Path
     validation: Path
+    table: Path
+    leakage: Path
+    models: list[Path]
+    evaluation: Path
 
 
 def register(made: Made, store: str) -> str:
-    """Put the bundle into the store and return its digest; refuses data that was not found valid."""
-    checked = json.loads(made.validation.read_text())
+    """Put the bundle into the store and return its digest; refuses data that was not found valid.
+
+    The simplest rung is sealed as well: it is the champion that the first model has to beat.
+    """
+    checked, judged = json.loads(made.validation.read_text()), json.loads(made.evaluation.read_text())
     if not checked["success"]:
         raise ContractError("data", "the records were not found valid", "Run `ml validate`")
     came = provenance(made.records)
     if checked["data"] != came["data"]:
         raise ContractError("data", "other records were found valid than these", "Run `ml validate`")
-    judged = json.loads(made.evaluation.read_text())
-    graph = choice.graph(made.model, judged["chosen"]).read_bytes()
-    scorer, whole = Scorer(graph), load(made.table)
-    scores = scorer.score(whole.inputs)
-    manifest: dict[str, Any] = {
+    days = judged["fit"].pop("days")
+    manifest = {
         "contract": bundle.CONTRACT,
-        "rung": judged["chosen"],
-        "threshold": judged["decisions"]["threshold"],
+        "threshold": framing().cost.costs.threshold,
         "features": list(NAMES),
         "schema": schema.record_type().model_json_schema(),
-        "days": judged["days"],
-        "rows": judged["rows"],
-        "validation": judged["validation"],
+        "fit": judged["fit"] | {"span": [days[0], days[-1]]},
         "test": judged["test"],
-        "decisions": judged["decisions"],
+        "rungs": judged["rungs"],  # simplest first; keys of a table have no order
+        "ladder": judged["ladder"],
+        "leakage": json.loads(made.leakage.read_text()),
         "data_checks": checked["statistics"],
         "provenance": came,
+        "baseline": None,
     }
-    core = {
-        bundle.MANIFEST: bundle.dump(manifest),
-        "model.onnx": graph,
-        "reference.json": reference(whole, scores).dump(),
-        "golden.json": bundle.dump(golden(pd.read_parquet(made.records), scorer)),
-    }
-    profile = Profile.of(whole.frame.assign(**{SCORE: scores}))
-    beside = {bundle.CARD: card(manifest).encode(), bundle.PROFILE: profile.dump()}
-    digest = bundle.save(store, core, beside)
+    sealing = Sealing(store, pd.read_parquet(made.records), from_parquet(made.table), days)
+    graphs = {each.rung: graph for each, graph in fitted.read(made.models)}
+    simplest, chosen = next(iter(graphs)), judged["chosen"]
+    if simplest != chosen:
+        manifest["baseline"] = sealing.seal(manifest | {"rung": simplest}, graphs[simplest])
+        manifest |= {"importance": judged["importance"], "contributions": judged["contributions"]}
+    digest = sealing.seal(manifest | {"rung": chosen}, graphs[chosen])
     replayed = bundle.load(store, digest).replay_golden()
     say(
         "register",
-        f"bundle {digest[:12]} ({judged['chosen']}), {replayed} golden records replayed, "
-        f"in {bundle.folder(store, digest)}",
+        f"bundle {digest[:12]} ({chosen}), {replayed} golden records replayed, in {bundle.folder(store, digest)}",
     )
     return digest
+
+
+class Sealing:
+    """What bundles of one training have in common: records, rows, days fitted on, profile and bins of the inputs."""
+
+    def __init__(self, store: str, records: pd.DataFrame, whole: Rows, days: list[str]) -> None:
+        self._store, self._records, self._whole = store, records, whole
+        self._profile = Profile.of(whole.frame)
+        self._variables = variables(whole)
+        self._fitted_on = fitted_on(whole, days)
+
+    def seal(self, manifest: dict[str, Any], graph: bytes) -> str:
+        """Save one rung's bundle and return its digest."""
+        scorer, test = Scorer(graph), self._whole.of(manifest["test"]["days"])
+        scores = scorer.score(self._whole.inputs)
+        core = {
+            bundle.MANIFEST: bundle.dump(manifest),
+            "model.onnx": graph,
+            "fitted_on.json": bundle.dump(self._fitted_on),
+            "reference.json": reference(self._whole, self._variables, scores).dump(),
+            "golden.json": bundle.dump(golden(self._records, scorer)),
+        }
+        profile = self._profile.merge(Profile.of(pd.DataFrame({SCORE: scores})))
+        beside = card(manifest, test, scorer.score(test.inputs)) | {bundle.PROFILE: profile.dump()}
+        return bundle.save(self._store, core, beside)
+
+
+def fitted_on(whole: Rows, days: list[str]) -> dict[str, list[str]]:
+    """Return the days that were fitted on, and of each sixteenth record of them the hash of its key."""
+    keys = whole.of(days).keys
+    return {"days": days, "keys": [f"{key:016x}" for key in np.sort(keys[keys % bundle.SAMPLED == 0]).tolist()]}
 
 
 def golden(records: pd.DataFrame, scorer: Scorer) -> list[dict[str, Any]]:
@@ -86,22 +116,29 @@ def golden(records: pd.DataFrame, scorer: Scorer) -> list[dict[str, Any]]:
     ]
 
 
-def reference(whole: Part, scores: Any) -> Reference:
+def variables(whole: Rows) -> list[Variable]:
+    """Return the bins of each feature, and its counts day by day."""
+    numbers = [_variable(whole, each.name, each.calendar, whole.inputs.numbers[:, i]) for i, each in enumerate(NUMBERS)]
+    texts = [
+        _variable(whole, each.name, each.calendar, whole.inputs.categories[:, i]) for i, each in enumerate(CATEGORIES)
+    ]
+    return [*numbers, *texts]
+
+
+def _variable(whole: Rows, name: str, calendar: bool, values: Any) -> Variable:
+    bins = Bins.of(values)
+    known = sorted(set(values.tolist()) - {MISSING}) if values.dtype == object else []
+    return Variable(name, calendar, bins, known, by_day(whole.days, values, bins))
+
+
+def reference(whole: Rows, inputs: list[Variable], scores: Any) -> Reference:
     """Return the window day by day: counts of each feature and of the score, sums of outcomes and scores."""
     days = np.unique(whole.days)
-
-    def variable(name: str, calendar: bool, values: Any) -> Variable:
-        bins = Bins.of(values)
-        known = sorted(set(values.tolist()) - {MISSING}) if values.dtype == object else []
-        return Variable(name, calendar, bins, known, by_day(whole.days, values, bins))
-
-    numbers = [variable(each.name, each.calendar, whole.inputs.numbers[:, i]) for i, each in enumerate(NUMBERS)]
-    texts = [variable(each.name, each.calendar, whole.inputs.categories[:, i]) for i, each in enumerate(CATEGORIES)]
     by = [whole.days == day for day in days]
     return Reference(
         days=[str(day) for day in days],
         rows=[int(rows.sum()) for rows in by],
         observed=[float(whole.outcomes[rows].sum()) for rows in by],
         predicted=[float(scores[rows].sum()) for rows in by],
-        variables=[*numbers, *texts, variable(SCORE, False, scores)],
+        variables=[*inputs, _variable(whole, SCORE, False, scores)],
     )

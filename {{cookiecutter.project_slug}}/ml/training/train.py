@@ -1,62 +1,52 @@
-"""Step 4: fit the ladder, simplest rung first, and choose the simplest within the margin of the best.
+"""Step 4: fit one rung of the ladder: compared on later days, calibrated by them, then fitted on all of them.
 
-Rungs are fitted on the oldest days and compared on the days after them; the newest days, the test weeks, are
-not looked at here.
+The newest days, the test weeks, and the frozen test set are not looked at here. Rungs know nothing of each other,
+so they may be trained side by side and in any order.
 """
 
-import shutil
 from pathlib import Path
 
 import numpy as np
-from threadpoolctl import threadpool_limits
 
 from ml.contract.framing import framing
-from ml.problem.models import ladder
-from ml.progress import say, track
-from ml.statistics.metrics import losses
-from ml.training.choice import Choice, graph
+from ml.features.rows import Rows, from_parquet
+from ml.progress import Bar, say
+from ml.training.calibrate import towards
+from ml.training.explain import contributions
 from ml.training.export import export
-from ml.training.leakage import refuse_leaks
-from ml.training.window import Part, load, split
+from ml.training.fitted import Fitted
+from ml.training.later import later_days
+from ml.training.rungs import fitted, tuned, unfitted
+from ml.training.window import split
 
 SAMPLE = 10_000  # rows on which the exported graph is proved equal to the fitted rung
 
 
-def train(table: Path, model: Path, seed: int, threads: int) -> None:
-    """Write one ONNX graph a rung, and which was chosen, into the folder `model`; refuses leaks first."""
-    whole = load(table)
-    refuse_leaks(whole)
-    parts = split(whole)
-    fit, validation = parts["fit"], parts["validation"]
-    task = framing().task
-    shutil.rmtree(model, ignore_errors=True)  # never rungs of two trainings side by side
-    model.mkdir(parents=True)
-    rungs = ladder(seed, threads)
-    compared: dict[str, float] = {}
-    for name, rung in track(rungs.items(), "fitting rungs", total=len(rungs)):
-        with threadpool_limits(1, user_api="blas"):  # threads that share a sum add it up in another order each time
-            rung.fit(fit.frame, fit.outcomes)
-        scores = rung.predict_proba(validation.frame)[:, 1]
-        compared[name] = float(losses(validation.outcomes, scores)[task.metric].mean())
-        graph(model, name).write_bytes(export(rung, _sample(whole)))
-    chosen = choose(compared, task.margin)
-    days = {name: [str(part.days.min()), str(part.days.max())] for name, part in parts.items()}
-    Choice(chosen, compared, days, {name: len(part.outcomes) for name, part in parts.items()}).write(model)
-    listed = ", ".join(f"{name} {loss:.4f}" for name, loss in compared.items())
-    say(
-        "train",
-        f"fitted on {len(fit.outcomes):,} rows; {task.metric} on later days: {listed}; chose {chosen}",
+def train(table: Path, model: Path, rung: str, seed: int, threads: int) -> None:
+    """Write a rung's ONNX graph and what is known of it into the folder `model`."""
+    whole = from_parquet(table)
+    fit, estimator = split(whole)["fit"], unfitted(rung, seed, threads)
+    with Bar(f"fitting {rung}", total=framing().time.folds + 1) as bar:
+        later = later_days(estimator, fit, after_fold=lambda *_: bar.advance())
+        fitted(estimator, fit)
+    slope, base = later.slope(), float(fit.outcomes.mean())
+    calibration = towards(slope, base)
+    made = Fitted(
+        rung=rung,
+        loss=later.loss(slope),
+        calibration=(calibration.slope, calibration.intercept),
+        base=base,
+        days=np.unique(fit.days).tolist(),
+        rows=len(fit.outcomes),
+        parameters=tuned(rung),
+        contributions=contributions(estimator, _sample(fit)),
     )
+    made.write(model, export(estimator, calibration, _sample(whole)))
+    say("train", f"{rung}: {framing().task.metric} {made.loss:.4f} on later days, fitted on {made.rows:,} rows")
 
 
-def choose(losses: dict[str, float], margin: float) -> str:
-    """Return the first rung, simplest first, whose loss is within `margin` of the lowest."""
-    best = min(losses.values())
-    return next(name for name, loss in losses.items() if loss <= best + margin)
-
-
-def _sample(whole: Part) -> Part:
-    """Return evenly spaced rows of the whole window."""
-    rows = np.zeros(len(whole.outcomes), dtype=bool)
-    rows[np.linspace(0, len(rows) - 1, min(SAMPLE, len(rows))).astype(int)] = True
-    return whole.where(rows)
+def _sample(rows: Rows) -> Rows:
+    """Return evenly spaced rows."""
+    chosen = np.zeros(len(rows.outcomes), dtype=bool)
+    chosen[np.linspace(0, len(chosen) - 1, min(SAMPLE, len(chosen))).astype(int)] = True
+    return rows.where(chosen)

@@ -1,67 +1,39 @@
-"""The training window: which of its days are fitted on, chosen on, and tested on, in the order of time."""
+"""The training window, cut by days: what is fitted on, what decides, and what no training may see."""
 
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Iterator
+from itertools import pairwise
 
 import numpy as np
-import pandas as pd
-from numpy.typing import NDArray
 
 from ml.contract.framing import FILE, framing
 from ml.errors import ContractError
-from ml.features.table import CATEGORIES, DAY, NAMES, NUMBERS, Inputs
+from ml.features.rows import Rows
+
+FIRST = 0.4  # share of the days that come before the first fold
 
 
-@dataclass(frozen=True)
-class Part:
-    """Rows of the training table: inputs, outcomes (0 or 1) and days, all of one length."""
-
-    inputs: Inputs
-    outcomes: NDArray[np.int64]
-    days: NDArray[np.object_]
-
-    @property
-    def frame(self) -> pd.DataFrame:
-        """The inputs as rungs are fitted on them: numbers first, then categories."""
-        numbers = pd.DataFrame(self.inputs.numbers, columns=NAMES[: len(NUMBERS)])
-        return numbers.join(pd.DataFrame(self.inputs.categories, columns=NAMES[len(NUMBERS) :]))
-
-    def where(self, rows: NDArray[np.bool_]) -> "Part":
-        """Return the chosen rows."""
-        return Part(
-            Inputs(self.inputs.numbers[rows], self.inputs.categories[rows]),
-            self.outcomes[rows],
-            self.days[rows],
-        )
-
-
-def load(path: Path) -> Part:
-    """Read the training table that `features` wrote."""
-    table = pd.read_parquet(path)
-    numbers = table[[feature.name for feature in NUMBERS]].to_numpy(np.float32)
-    categories = table[[feature.name for feature in CATEGORIES]].to_numpy(object)
-    outcomes = table[framing().task.positive].to_numpy(np.int64)
-    return Part(Inputs(numbers, categories), outcomes, table[DAY].to_numpy(object))
-
-
-def split(whole: Part) -> dict[str, Part]:
-    """Cut by days into `fit`, `validation` and `test`, each later than the one before; no day is in two."""
-    days = np.unique(whole.days)
-    time = framing().time
-    held_out = time.validation_days + time.test_days
-    if len(days) <= held_out:
-        raise ContractError(
-            "framing",
-            f"{len(days)} days of data leave none to fit on after {held_out} for validation and test",
-            f"Edit {FILE}",
-        )
-    first_validation, first_test = days[-held_out], days[-time.test_days]
-    parts = {
-        "fit": whole.days < first_validation,
-        "validation": (whole.days >= first_validation) & (whole.days < first_test),
-        "test": whole.days >= first_test,
-    }
-    for name, rows in parts.items():
-        if len(found := np.unique(whole.outcomes[rows])) < 2:
+def split(whole: Rows) -> dict[str, Rows]:
+    """Cut into `fit` and, the newest days, `test`; the days of the frozen test set are in neither."""
+    time, frozen = framing().time, [str(day) for day in framing().frozen.days]
+    open_to_training = ~np.isin(whole.days, frozen)
+    days = np.unique(whole.days[open_to_training])
+    if len(days) < time.test_days + 2 * (time.folds + 1):
+        broken = f"{len(days)} days of data are too few to fit on beside {time.test_days} test days"
+        raise ContractError("framing", f"{broken} and {time.folds} folds", f"Edit [time] in {FILE}")
+    newest = whole.days >= days[-time.test_days]
+    parts = {"fit": whole.where(open_to_training & ~newest), "test": whole.where(open_to_training & newest)}
+    for name, part in parts.items():
+        if len(found := np.unique(part.outcomes)) < 2:
             raise ContractError("framing", f"the {name} days hold outcome {found[0]} alone", f"Edit [time] in {FILE}")
-    return {name: whole.where(rows) for name, rows in parts.items()}
+    return parts
+
+
+def folds(fit: Rows) -> Iterator[tuple[Rows, Rows]]:
+    """Yield forward-chaining splits: all days before a stretch, and the stretch.
+
+    Every stretch is later than what it is judged by, as in production (Bergmeir and Benitez 2012).
+    """
+    days, count = np.unique(fit.days), framing().time.folds
+    cuts = np.linspace(FIRST * len(days), len(days), count + 1).round().astype(int)
+    for start, stop in pairwise(cuts):
+        yield fit.of(days[:start]), fit.of(days[start:stop])

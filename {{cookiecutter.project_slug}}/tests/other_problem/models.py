@@ -8,6 +8,10 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
+from ml.models.space import Real, Space
+
+SPACES: dict[str, Space] = {"logistic": {"logisticregression__C": Real(1e-3, 10.0, log=True)}}
+
 
 def ladder(seed: int, threads: int) -> dict[str, ClassifierMixin]:
     """Return the rungs by name, simplest first."""

@@ -1,5 +1,6 @@
 """What a local run of the pipeline prints, reduced to what a person wants: each step's one line, or its one error."""
 
+import builtins
 import contextlib
 import io
 import logging
@@ -31,15 +32,17 @@ class Lines(io.StringIO):
 
 
 @contextlib.contextmanager
-def own_lines(verbs: tuple[str, ...]) -> Iterator[Lines]:
+def own_lines(verbs: tuple[str, ...], steps: int) -> Iterator[Lines]:
     """Hide what the runner prints and logs, but for the lines of the verbs; yields all of it."""
     logging.disable(logging.ERROR)
+    kept = builtins.print  # the runner puts its own in its place, and threads that do so leave it there
     try:
-        with Bar("running the pipeline", total=len(verbs), own_stdout=False) as bar:
+        with Bar("running the pipeline", total=steps, own_stdout=False) as bar:
             log = Lines(sys.stdout, verbs, bar)
             with contextlib.redirect_stdout(log), warnings.catch_warnings(action="ignore"):
                 yield log
     finally:
+        builtins.print = kept
         logging.disable(logging.NOTSET)
 
 

@@ -1,0 +1,17 @@
+"""The ledger: what must be remembered although processes and pods are not; records are added once and never changed."""
+
+import json
+from typing import Any
+
+from ml.store import files
+
+
+def once(store: str, book: str, name: str, record: dict[str, Any]) -> bool:
+    """Add a record to a book under its name; says whether it was new. Two who try at once: one wins, both go on."""
+    content = json.dumps(record, sort_keys=True, indent=1).encode()
+    return files.create(files.join(store, "ledger", book, f"{name}.json"), content)
+
+
+def count(store: str, book: str) -> int:
+    """Return how many records a book has."""
+    return len(files.names(files.join(store, "ledger", book)))

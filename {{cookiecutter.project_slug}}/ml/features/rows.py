@@ -1,0 +1,80 @@
+"""Rows that a model is fitted and judged on: features, outcome, local day and key of each record."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from ml.contract.framing import FILE, framing
+from ml.errors import ContractError
+from ml.features import calendar
+from ml.features.table import CATEGORIES, DAY, KEY, NAMES, NUMBERS, Inputs, columns_of_frame, inputs
+from ml.problem import schema, source
+from ml.progress import track
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Inputs, outcomes (0 or 1), days (local, ISO 8601) and hashed keys, all of one length."""
+
+    inputs: Inputs
+    outcomes: NDArray[np.int64]
+    days: NDArray[np.object_]
+    keys: NDArray[np.uint64]
+
+    @property
+    def frame(self) -> pd.DataFrame:
+        """The inputs as rungs are fitted on them: numbers first, then categories."""
+        numbers = pd.DataFrame(self.inputs.numbers, columns=NAMES[: len(NUMBERS)])
+        return numbers.join(pd.DataFrame(self.inputs.categories, columns=NAMES[len(NUMBERS) :]))
+
+    def where(self, rows: NDArray[np.bool_]) -> "Rows":
+        """Return the chosen rows."""
+        chosen = Inputs(self.inputs.numbers[rows], self.inputs.categories[rows])
+        return Rows(chosen, self.outcomes[rows], self.days[rows], self.keys[rows])
+
+    def of(self, days: Iterable[Any]) -> "Rows":
+        """Return the rows of the given days."""
+        return self.where(np.isin(self.days, [str(day) for day in days]))
+
+
+def rows_of(records: pd.DataFrame) -> Rows:
+    """Compute every feature of raw records; raises ContractError where labels come later than the framing says."""
+    columns = columns_of_frame(records)
+    made, known = schema.predicted_at(columns), schema.known_at(columns)
+    allowed = framing().time.label_delay_hours
+    if len(made) and (latest := (known - made).max() / np.timedelta64(1, "h")) > allowed:
+        broken = f"an outcome is known {latest:.1f} hours after its prediction, time.label_delay_hours says {allowed:g}"
+        raise ContractError("framing", broken, f"Edit {FILE}")
+    days = calendar.local(made, framing().time.timezone).astype("datetime64[D]").astype(str).astype(object)
+    outcomes = records[framing().task.positive].to_numpy(np.int64)
+    keys = pd.util.hash_pandas_object(records[list(schema.KEY)], index=False).to_numpy()
+    return Rows(inputs(columns), outcomes, days, keys.astype(np.uint64))
+
+
+def records_of(lake: str, days: Sequence[date]) -> pd.DataFrame:
+    """Return the raw records of some days; raises ContractError when the lake lacks one."""
+    if absent := sorted(set(days) - set(source.days(lake))):
+        broken = f"{lake} has no partition of {absent[0]} ({len(absent)} days absent)"
+        raise ContractError("data", broken, "Edit [data] in project.toml")
+    return pd.concat([source.read(lake, day) for day in track(days, "reading days", len(days))], ignore_index=True)
+
+
+def to_parquet(rows: Rows) -> bytes:
+    """Return rows as the training table, sorted by day."""
+    table = rows.frame.assign(**{framing().task.positive: rows.outcomes, DAY: rows.days, KEY: rows.keys})
+    return bytes(table.sort_values(DAY, kind="stable").to_parquet(index=False))
+
+
+def from_parquet(path: Path) -> Rows:
+    """Read the training table."""
+    table = pd.read_parquet(path)
+    numbers = table[[feature.name for feature in NUMBERS]].to_numpy(np.float32)
+    categories = table[[feature.name for feature in CATEGORIES]].to_numpy(object)
+    outcomes = table[framing().task.positive].to_numpy(np.int64)
+    return Rows(Inputs(numbers, categories), outcomes, table[DAY].to_numpy(object), table[KEY].to_numpy(np.uint64))

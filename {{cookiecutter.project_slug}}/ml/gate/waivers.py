@@ -1,0 +1,45 @@
+"""Waivers: a file in which somebody takes responsibility for a check that need not pass, until a day."""
+
+import tomllib
+from datetime import date
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from ml.contract.verdict import Check, Waiver
+from ml.errors import ContractError
+
+
+def read(file: Path) -> list[Waiver]:
+    """Return the waivers in a file, tables [[waiver]] of check, owner, reason, expires; none where there is no file."""
+    try:
+        tables = tomllib.loads(file.read_text())
+        return [Waiver.model_validate(each) for each in tables.get("waiver", [])]
+    except FileNotFoundError:
+        return []
+    except tomllib.TOMLDecodeError as error:
+        raise ContractError("waivers", f"{file}: {error}", "Edit it") from error
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join(map(str, first["loc"]))
+        raise ContractError("waivers", f"{file}: {key}: {first['msg']}", "Edit it") from error
+
+
+def waived(checks: list[Check], waivers: list[Waiver], today: date) -> list[Check]:
+    """Return the checks with the waivers that hold, and a check of the waivers: one that has expired fails."""
+    names = [check.name for check in checks]
+    holding = {each.check: each for each in waivers if each.expires >= today}
+    broken = [f"{each.owner}'s for {each.check} expired on {each.expires}" for each in waivers if each.expires < today]
+    broken += [f"there is no check {each.check!r} to waive" for each in waivers if each.check not in names]
+    result = [
+        check if check.answer == "pass" else check.model_copy(update={"waiver": holding.get(check.name)})
+        for check in checks
+    ]
+    said = ", ".join(f"{each.check} by {each.owner} until {each.expires}" for each in holding.values())
+    own = Check(
+        name="waivers",
+        question="Is every waiver still in force?",
+        answer="fail" if broken else "pass",
+        said="; ".join(broken) or said or "there is none",
+    )
+    return [*result, own]

@@ -1,0 +1,1 @@
+"""What people read: pages with everything in them, readable offline."""

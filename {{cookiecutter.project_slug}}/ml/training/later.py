@@ -1,0 +1,48 @@
+"""How a rung does on days later than those it was fitted on: what rungs are compared, tuned and calibrated by."""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.base import ClassifierMixin, clone
+
+from ml.contract.framing import framing
+from ml.features.rows import Rows
+from ml.statistics.metrics import losses
+from ml.training.calibrate import calibrate, moved
+from ml.training.rungs import fitted
+from ml.training.window import folds
+
+
+class Later(NamedTuple):
+    """Scores of the folds' rows; `bases` is the rate of positives among the days that each was fitted on."""
+
+    scores: NDArray[np.float64]
+    bases: NDArray[np.float64]
+    outcomes: NDArray[np.int64]
+
+    def slope(self) -> float:
+        """Return the slope of the logit that calibrates the scores."""
+        return calibrate(*self)
+
+    def loss(self, slope: float) -> float:
+        """Return the primary metric of the scores, calibrated by a slope."""
+        calibrated = moved(self.scores, self.bases, slope)
+        return float(losses(self.outcomes, calibrated)[framing().task.metric].mean())
+
+
+def later_days(
+    estimator: ClassifierMixin, fit: Rows, after_fold: Callable[[int, Later], None] = lambda *_: None
+) -> Later:
+    """Score every fold by a clone that was fitted on the days before it; `after_fold` sees all so far."""
+    parts: list[Later] = []
+    for fold, (before, after) in enumerate(folds(fit)):
+        scores = fitted(clone(estimator), before).predict_proba(after.frame)[:, 1]
+        parts.append(Later(scores, np.full(len(scores), before.outcomes.mean()), after.outcomes))
+        after_fold(fold, _together(parts))
+    return _together(parts)
+
+
+def _together(parts: list[Later]) -> Later:
+    return Later(*(np.concatenate(columns) for columns in zip(*parts, strict=True)))
