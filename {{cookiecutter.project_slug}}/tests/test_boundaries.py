@@ -30,7 +30,7 @@ HOMES = {
     "prometheus_client": ["serving/counters.py"],
     "rich": ["progress.py"],
     "skl2onnx": ["training/export.py"],
-    "torch": ["models/network.py"],
+    "torch": ["models/descent.py"],
     "typer": ["__main__.py"],
     "whylogs": ["contract/profile.py"],
     "yaml": ["contract/release.py"],

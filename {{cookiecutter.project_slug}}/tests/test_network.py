@@ -19,10 +19,13 @@ from sklearn.metrics import log_loss
 
 from ml.contract.scorer import Scorer
 from ml.errors import ContractError
-from ml.features.rows import Rows, records_of, rows_of
+from ml.features.rows import Rows, from_parquet, records_of, rows_of, to_parquet
 from ml.features.table import CATEGORIES, MISSING, NAMES, NUMBERS, Inputs
-from ml.models.network import HELD_OUT, PATIENCE, EmbeddingNetwork
+from ml.models.descent import PATIENCE
+from ml.models.network import HELD_OUT, EmbeddingNetwork
+from ml.training.fitted import read
 from ml.training.network_graph import network_graph
+from ml.training.train import train
 
 ROOT = Path(__file__).resolve().parents[1]
 N, C = len(NUMBERS), len(CATEGORIES)
@@ -208,7 +211,9 @@ def test_the_same_seed_gives_the_same_graph_twice_and_in_another_process(winter:
     program = """
 import hashlib, pickle, sys
 from pathlib import Path
+from ml.training.fitted import read
 from ml.training.network_graph import network_graph
+from ml.training.train import train
 network, frame, outcomes = pickle.loads(Path(sys.argv[1]).read_bytes())
 graph = network_graph(network.fit(frame, outcomes)).SerializeToString(deterministic=True)
 print(hashlib.sha256(graph).hexdigest())
@@ -268,3 +273,16 @@ def test_without_torch_a_fitted_network_scores_and_a_new_one_says_what_to_instal
     said = r"^network: torch is not installed\. Run `pip install torch==2\.13\.0`, or take network out of .*\.toml$"
     with pytest.raises(ContractError, match=said):
         network().fit(spring.frame, spring.outcomes)
+
+
+@learns
+def test_the_network_climbs_the_ladder_like_any_rung(lake: str, tmp_path: Path) -> None:
+    days = pd.date_range("2013-01-01", "2013-02-20").date.tolist()
+    (tmp_path / "table").write_bytes(to_parquet(rows_of(records_of(lake, days))))
+    for rung in ("network", "constant"):
+        train(tmp_path / "table", tmp_path / rung, rung, seed=1, threads=1)
+    (constant, _), (made, graph) = read([tmp_path / "network", tmp_path / "constant"])
+    assert (constant.rung, made.rung) == ("constant", "network")
+    assert made.loss < constant.loss
+    scores = Scorer(graph).score(from_parquet(tmp_path / "table").inputs)
+    assert abs(scores.mean() - made.base) < 0.03  # half the negatives were left out, and are put back

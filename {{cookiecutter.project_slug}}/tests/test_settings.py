@@ -121,7 +121,7 @@ def test_relative_places_lie_in_the_project_and_urls_stay() -> None:
         ('"America/New_York"', '"New York"', "time.timezone = 'New York': no time zone is called"),
         ('cluster = "day"', 'cluster = "week"', "time.cluster = 'week': Input should be 'day'"),
         ("every = 6", "every = 14", "frozen.every = 14: a multiple of seven would take one weekday only"),
-        ("calibration = [0.45, 2.2]", "calibration = [1.1, 2.2]", "gate.calibration = .*both sides of 1"),
+        ("calibration = [0.35, 2.8]", "calibration = [1.1, 2.8]", "gate.calibration = .*both sides of 1"),
         ('["origin", "carrier"]', '["origin", "moon"]', "slices.features = .*'moon' is no category"),
         ("alpha = 0.05 ", "alpha = 0.5 ", "gate.alpha = 0.5: Input should be less than 0.5"),
         ("margin = 0.01 ", "margin = 0.001 ", "task.margin = 0.005: rungs may differ by more than gate.margin"),

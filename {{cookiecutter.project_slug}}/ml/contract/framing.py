@@ -100,7 +100,7 @@ class Frozen(Table):
 class Limits(Table):
     """What the gate asks of a challenger."""
 
-    alpha: float = Field(gt=0, lt=0.5, description="how often a model just as bad as a margin may pass a check")
+    alpha: float = Field(gt=0, lt=0.5, description="how often a model just as bad as a limit may pass a check")
     power: float = Field(gt=0.5, lt=1, description="of the days that an inconclusive verdict asks for")
     days: int = Field(ge=5, description="fewer labelled days decide nothing")
     margin: float = Field(gt=0, description="what a challenger may lose in the primary metric")
@@ -109,6 +109,14 @@ class Limits(Table):
         default=None, description="limits of the slope of the recalibrated logit; not asked where it is left out"
     )
     churn: float = Field(gt=0, le=1, description="share of decisions that may differ from the champion's")
+
+    @property
+    def tail(self) -> float:
+        """The level of each one-sided bound, half of alpha, as in trials of non-inferiority (ICH E9, 3.3.2).
+
+        The other half is kept for days rarer than a window of a few weeks has seen.
+        """
+        return self.alpha / 2
 
     @field_validator("calibration", "slope")
     @classmethod

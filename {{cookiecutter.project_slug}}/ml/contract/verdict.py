@@ -29,7 +29,7 @@ class Waiver(Record):
 
 
 class Interval(Record):
-    """What was measured, with one-sided bounds at level 1 - alpha, and the limit that it was held against."""
+    """What was measured, with bounds that leave half of alpha on each side, and the limit that it was held against."""
 
     of: str
     value: float

@@ -37,12 +37,12 @@ def _against(name: str, question: str, judged: Judged, limit: float) -> Check:
 def held(name: str, question: str, of: str, found: Ratio, limit: float) -> Check:
     """Return the check that a ratio lies below a limit, with the days that would decide where it is open."""
     gate = framing().gate
-    answer: Answer = below(found, limit, gate.alpha) if found.days >= gate.days else "inconclusive"
+    answer: Answer = below(found, limit, gate.tail) if found.days >= gate.days else "inconclusive"
     interval = interval_of(of, found, limit, answer)
     said = f"{of} {found.value:+.4f} ({interval.low:+.4f} to {interval.high:+.4f}), limit {limit:g}"
     needed = None
     if answer == "inconclusive":
-        needed = days_needed(found.spread, limit - found.value, gate.alpha, gate.power)
+        needed = days_needed(found.spread, limit - found.value, gate.tail, gate.power)
         needed = None if needed is None else max(needed, gate.days)
         said += (
             f"; about {needed} labelled days would decide, these are {found.days}"
@@ -54,8 +54,8 @@ def held(name: str, question: str, of: str, found: Ratio, limit: float) -> Check
 
 def interval_of(of: str, found: Ratio, limit: float, answer: Answer) -> Interval:
     """Return what was measured as the verdict records it."""
-    alpha = framing().gate.alpha
-    return Interval(of=of, value=found.value, low=found.low(alpha), high=found.high(alpha), limit=limit, answer=answer)
+    tail = framing().gate.tail
+    return Interval(of=of, value=found.value, low=found.low(tail), high=found.high(tail), limit=limit, answer=answer)
 
 
 def slices(case: Case) -> Check:
@@ -69,14 +69,18 @@ def slices(case: Case) -> Check:
     p_values = holm([each.p_over(asked.margin) for each in found.values()])
     intervals, needed = [], []
     for (name, each), p_value in zip(found.items(), p_values, strict=True):
-        answer = below(each, asked.margin, gate.alpha)
-        if answer == "fail" and p_value > gate.alpha:
+        answer = below(each, asked.margin, gate.tail)
+        if answer == "fail" and p_value > gate.tail:
             answer = "inconclusive"
         if each.days < gate.days:
             answer = "inconclusive"
         if answer == "inconclusive":
-            needed.append(days_needed(each.spread, asked.margin - each.value, gate.alpha, gate.power))
+            needed.append(days_needed(each.spread, asked.margin - each.value, gate.tail, gate.power))
         intervals.append(interval_of(name, each, asked.margin, answer))
+    if asked.features and not intervals:
+        return Check(
+            name="slices", question=question, answer="inconclusive", said="no slice has enough rows and positives"
+        )
     answers = [each.answer for each in intervals]
     worst = max(intervals, key=lambda each: each.high, default=None)
     return Check(

@@ -12,6 +12,7 @@ from ml.problem.behaviour import BEHAVIOURS
 from ml.statistics.calibration import slope_by_day
 from ml.statistics.inference import Ratio, between, of_days, ratio
 
+QUESTION = "Can the probabilities be taken at their word?"
 EQUAL = 1e-6
 TRIED = 2000  # records on which behaviour is tried
 
@@ -23,10 +24,14 @@ def calibration(case: Case) -> Check:
         ("observed over predicted", ratio(rows.outcomes, scores, rows.days), gate.calibration)
     ]
     if gate.slope and len(np.unique(scores)) > 1:  # one score for all has no slope
-        measured.append(("slope", of_days(*slope_by_day(rows.outcomes, scores, rows.days)), gate.slope))
+        shares, ones = slope_by_day(rows.outcomes, scores, rows.days)
+        if not np.isfinite(shares).all():
+            said = "the slope is not defined on these rows"
+            return Check(name="calibration", question=QUESTION, answer="inconclusive", said=said)
+        measured.append(("slope", of_days(shares, ones), gate.slope))
     intervals, answers = [], []
     for name, found, limits in measured:
-        answer = between(found, *limits, gate.alpha) if found.days >= gate.days else "inconclusive"
+        answer = between(found, *limits, gate.tail) if found.days >= gate.days else "inconclusive"
         answers.append(answer)
         nearer = min(limits, key=lambda limit: abs(np.log(limit / max(found.value, 1e-9))))
         intervals.append(interval_of(name, found, nearer, answer))
@@ -34,8 +39,7 @@ def calibration(case: Case) -> Check:
         f"{each.of} {each.value:.2f} ({each.low:.2f} to {each.high:.2f}), limits {limits[0]:g} and {limits[1]:g}"
         for each, (_, _, limits) in zip(intervals, measured, strict=True)
     )
-    question = "Can the probabilities be taken at their word?"
-    return Check(name="calibration", question=question, answer=overall(answers), said=said, intervals=intervals)
+    return Check(name="calibration", question=QUESTION, answer=overall(answers), said=said, intervals=intervals)
 
 
 def churn(case: Case) -> Check:

@@ -34,6 +34,6 @@ class Skewed(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # sklearn h
 
     def predict_proba(self, frame: pd.DataFrame) -> NDArray[Any]:
         """Return the probabilities of both classes, [n, 2]."""
-        odds = np.asarray(self.estimator_.predict_proba(frame), dtype=np.float64)
+        odds = np.array(self.estimator_.predict_proba(frame), dtype=np.float64)  # a copy, the estimator keeps its own
         odds[:, 1] *= self.keep
         return np.asarray(odds / odds.sum(axis=1, keepdims=True))

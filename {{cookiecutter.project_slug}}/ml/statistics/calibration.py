@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 Floats = NDArray[np.float64]
 
 BINS = 10  # of equal mass
-STEPS = 8  # of Newton's method; it has converged long before
+STEPS = 12  # of Newton's method; it has converged long before
 
 
 def calibration(outcomes: NDArray[Any], scores: Floats, day: NDArray[np.int64], weights: Floats) -> dict[str, Floats]:
@@ -62,8 +62,11 @@ def recalibrated(
     middle = np.bincount(cell, logits, minlength=shape[1]) / np.maximum(np.bincount(cell, minlength=shape[1]), 1)
     size = weights @ rows
     hits = weights @ np.bincount(place, outcomes, minlength=count * shape[1]).reshape(shape)
-    slope, intercept = np.ones(draws), np.zeros(draws)
+    centre, spread = logits.mean(), logits.std()
+    middle = (middle - centre) / spread  # from no slope on standardised logits, Newton's method converges
+    rates = hits.sum(axis=1) / size.sum(axis=1)
     with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
+        slope, intercept = np.zeros(draws), np.log(rates / (1 - rates))
         for _ in range(STEPS):
             rate = 1 / (1 + np.exp(-(slope[:, None] * middle + intercept[:, None])))
             miss, curve = hits - size * rate, size * rate * (1 - rate)
@@ -72,6 +75,8 @@ def recalibrated(
             determinant = h0 * h2 - h1**2
             intercept = intercept + (h2 * g0 - h1 * g1) / determinant
             slope = slope + (h0 * g1 - h1 * g0) / determinant
+    slope = slope / spread
+    intercept = intercept - slope * centre
     some = (hits.sum(axis=1) > 0) & (hits.sum(axis=1) < size.sum(axis=1)) & (np.abs(slope) < 1e3)
     return np.where(some, slope, np.nan), np.where(some, intercept, np.nan)
 
@@ -83,17 +88,13 @@ def to_logit(scores: Floats) -> Floats:
 
 
 def slope_by_day(outcomes: NDArray[Any], scores: Floats, days: NDArray[Any]) -> tuple[Floats, Floats]:
-    """Return the recalibration's slope as sums and sizes a day, [days], whose ratio it is.
+    """Return the recalibration's slope as sums and sizes a day, [days], whose ratio it is; NaN where it has none.
 
-    Each day's share is its influence on the slope, so the ratio's cluster-robust error is the slope's
-    (Liang and Zeger 1986).
+    A day's share is its jackknife pseudo-value (Efron and Tibshirani 1993, chapter 11), so that the ratio's
+    cluster-robust error is the slope's.
     """
     named, day = np.unique(days, return_inverse=True)
-    slopes, intercepts = recalibrated(outcomes, scores, day, np.ones((1, len(named))))
-    logits = to_logit(scores)
-    rate = 1 / (1 + np.exp(-(slopes[0] * logits + intercepts[0])))
-    curve, miss = rate * (1 - rate), outcomes - rate
-    middle = (curve @ logits) / curve.sum()
-    pull = np.bincount(day, miss * (logits - middle)) / (curve @ (logits - middle) ** 2)
-    pull -= pull.mean()  # narrow cells leave the score equations a hair from zero
-    return slopes[0] + len(named) * pull, np.ones(len(named))
+    count = len(named)
+    slopes, _ = recalibrated(outcomes, scores, day, np.vstack([np.ones(count), 1 - np.eye(count)]))
+    shares = count * slopes[0] - (count - 1) * slopes[1:]
+    return slopes[0] + shares - shares.mean(), np.ones(count)

@@ -22,6 +22,7 @@ Floats = NDArray[np.float64]
 Answer = Literal["pass", "fail", "inconclusive"]
 
 DRAWS = 4000
+WIDER = 1.1  # days that the wider of two bounds costs more than one alone, measured by simulation
 
 
 @dataclass(frozen=True)
@@ -133,12 +134,12 @@ def days_needed(spread: float, distance: float, alpha: float, power: float) -> i
     if distance <= 0:
         return None
     z_alpha, z_power = NormalDist().inv_cdf(1 - alpha), NormalDist().inv_cdf(power)
-    return int(np.ceil(((z_alpha + z_power) * spread / distance) ** 2 + z_alpha**2 / 2))
+    return int(np.ceil(WIDER * (((z_alpha + z_power) * spread / distance) ** 2 + z_alpha**2 / 2)))
 
 
 def power(spread: float, distance: float, days: int, alpha: float) -> float:
     """Return how often a ratio that truly lies `distance` below its limit is shown to, over `days` days."""
     normal = NormalDist()
     z_alpha = normal.inv_cdf(1 - alpha)
-    effective = max(days - z_alpha**2 / 2, 1.0)
+    effective = max(days / WIDER - z_alpha**2 / 2, 1.0)
     return normal.cdf(distance * np.sqrt(effective) / spread - z_alpha)

@@ -14,6 +14,7 @@ import numpy as np
 import optuna
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
+from optuna.trial import TrialState
 
 from ml.contract.framing import framing
 from ml.errors import ContractError
@@ -33,17 +34,18 @@ EQUALLY_GOOD = 3  # trials that are never pruned, so that there is a median to p
 def tune(table: Path, rung: str, seed: int, threads: int, trials: int, seconds: float | None, studies: Path) -> None:
     """Search until `trials` are done in all, or `seconds` are over, and write what was best into tuned.toml.
 
-    Run again, it goes on where it stopped: a study is named by rung and data. The first trial is what the rung has
-    now, so that nothing worse is ever written.
+    Run again, it goes on where it stopped: a study is named by rung and data. What the rung has now is tried first,
+    so that nothing worse is ever written.
     """
     if rung not in SPACES:
         known = ", ".join(SPACES)
         raise ContractError("ladder", f"{rung} has nothing to tune, only {known} have", "Edit ml/problem/models.py")
     fit = split(from_parquet(table))["fit"]
-    study = _study(rung, table, seed, studies)
-    asked = trials - len(study.trials)
-    if not study.trials:
-        study.enqueue_trial(_now(rung, seed, threads))
+    study, now = _study(rung, table, seed, studies), _now(rung, seed, threads)
+    asked = trials - len(_done(study))
+    if all(trial.params != now for trial in _done(study)):
+        study.enqueue_trial(now)
+        asked = max(asked, 1)
     with Bar(f"tuning {rung}", total=max(asked, 0)) as bar:
 
         def objective(trial: optuna.Trial) -> float:
@@ -51,12 +53,12 @@ def tune(table: Path, rung: str, seed: int, threads: int, trials: int, seconds: 
 
         if asked > 0:
             study.optimize(objective, n_trials=asked, timeout=seconds, callbacks=[lambda *_: bar.advance()])
-    done = [trial for trial in study.trials if trial.state.is_finished()]
-    pruned = sum(trial.state == optuna.trial.TrialState.PRUNED for trial in done)
+    done = _done(study)
+    pruned = sum(trial.state == TrialState.PRUNED for trial in done)
     days = np.unique(fit.days)
     found = {
         "loss": study.best_value,
-        "untuned": study.trials[0].value,
+        "untuned": done[0].value,
         "trials": len(done),
         "days": [str(days[0]), str(days[-1])],
         "parameters": dict(sorted(study.best_params.items())),
@@ -64,7 +66,7 @@ def tune(table: Path, rung: str, seed: int, threads: int, trials: int, seconds: 
     write(rung, found)
     say(
         "tune",
-        f"{rung}: {framing().task.metric} {study.best_value:.4f} on later days, {study.trials[0].value:.4f} before; "
+        f"{rung}: {framing().task.metric} {study.best_value:.4f} on later days, {done[0].value:.4f} before; "
         f"{len(done)} trials, {pruned} of them pruned; wrote {TUNED.name}",
     )
 
@@ -78,6 +80,11 @@ def _study(rung: str, table: Path, seed: int, studies: Path) -> optuna.Study:
     study.sampler = optuna.samplers.TPESampler(seed=seed + len(study.trials))  # else it would draw the same again
     study.pruner = optuna.pruners.MedianPruner(n_startup_trials=EQUALLY_GOOD)
     return study
+
+
+def _done(study: optuna.Study) -> list[optuna.trial.FrozenTrial]:
+    """Return the trials that came to an end, oldest first; one that was interrupted never did."""
+    return list(study.get_trials(deepcopy=False, states=(TrialState.COMPLETE, TrialState.PRUNED)))
 
 
 def _now(rung: str, seed: int, threads: int) -> dict[str, Any]:
@@ -113,7 +120,7 @@ def write(rung: str, found: dict[str, Any]) -> None:
     tables[rung] = found
     lines = [HEAD]
     for name, table in sorted(tables.items()):
-        parameters = table.pop("parameters")
+        parameters = table.pop("parameters", {})
         lines += [f"[{name}]", *_toml(table), "", f"[{name}.parameters]", *_toml(parameters), ""]
     files.write(str(TUNED), "\n".join(lines).encode())
 
