@@ -14,9 +14,9 @@ from statistics import median
 
 from kfp import dsl, local
 
-from ml.training.leftovers import nothing_left
-from ml.training.pipeline import step
-from ml.training.steplog import own_lines
+from ml.pipeline.leftovers import nothing_left
+from ml.pipeline.steplog import own_lines
+from ml.pipeline.steps import step
 
 STEPS = 10
 ROUNDS = 5
@@ -40,7 +40,7 @@ def chain() -> int:
 
 def run_chain() -> None:
     """Run the chain as `ml pipeline run` runs the training pipeline."""
-    with tempfile.TemporaryDirectory() as folder, own_lines(()), nothing_left(Path(folder)):
+    with tempfile.TemporaryDirectory() as folder, own_lines((), STEPS), nothing_left(Path(folder)):
         local.init(local.SubprocessRunner(use_venv=False), pipeline_root=folder)
         if chain().output != STEPS:
             raise RuntimeError("steps were left out")

@@ -161,7 +161,7 @@ def test_good_data_passes_with_gaps_in_optional_columns(good: pd.DataFrame, chec
 def test_nothing_is_registered_from_data_that_was_found_broken(good: pd.DataFrame, check, tmp_path: Path) -> None:
     with pytest.raises(ContractError):
         check(put("distance", [1], -7)(good))
-    paths = [tmp_path / name for name in ("records", "table", "model", "evaluation")]
+    absent = tmp_path / "absent"
     with pytest.raises(ContractError, match="the records were not found valid"):
-        register(Made(*paths, tmp_path / "report.json"), str(tmp_path / "store"))
+        register(Made(absent, tmp_path / "report.json", absent, absent, [], absent), str(tmp_path / "store"))
     assert not (tmp_path / "store").exists()

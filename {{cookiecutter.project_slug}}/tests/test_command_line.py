@@ -211,13 +211,36 @@ def test_a_bundle_that_was_never_judged_is_not_released(released: Path, bundle: 
 
 
 def test_a_bundle_that_the_gate_did_not_pass_is_not_released(released: Path, bundle: tuple[str, str]) -> None:
-    (file,) = (released / "store" / "verdicts" / bundle[1]).rglob("verdict.json")
+    (file,) = (released / "store" / "verdicts").rglob("verdict.json")
     found = json.loads(file.read_text())
     found["checks"][0]["answer"] = found["answer"] = "fail"
     file.write_text(json.dumps(found))
     assert re.search(
         r"the verdict on .* is fail: primary \(fail\)\. See .*gate\.html$", one_line(run_in(released, "release"))
     )
+    assert not (released / "environments").exists()
+
+
+def test_what_a_service_is_told_to_serve_is_no_way_around_the_gate(released: Path, bundle: tuple[str, str]) -> None:
+    shutil.rmtree(released / "store" / "verdicts")
+    variables = {"ML_STORE_URL": released / "store", "ML_RELEASE_FOLDER": released / "environments"}
+    assert "was never judged against" in one_line(ml("release", ML_RELEASE_BUNDLE=bundle[1], **variables))
+    assert not (released / "environments").exists()
+
+
+def test_a_verdict_of_another_environment_or_framing_or_with_an_expired_waiver_releases_nothing(released: Path) -> None:
+    variables = {"ML_STORE_URL": released / "store", "ML_RELEASE_FOLDER": released / "environments"}
+    assert "was never judged against" in one_line(ml("release", ML_RELEASE_ENVIRONMENT="production", **variables))
+    (file,) = (released / "store" / "verdicts").rglob("verdict.json")
+    found = json.loads(file.read_text())
+    file.write_text(json.dumps({**found, "framing": "0" * 64}))
+    assert "was judged by another framing than today's" in one_line(run_in(released, "release"))
+    waiver = {"check": "primary", "owner": "Ada", "reason": "None.", "expires": "2013-04-01"}
+    found["checks"][0] |= {"answer": "fail", "waiver": waiver}
+    file.write_text(json.dumps(found))
+    assert "the waiver for primary has expired" in one_line(run_in(released, "release"))
+    file.write_text("{}")
+    assert re.search(r"the verdict on \w+ cannot be read\. Run `ml gate", one_line(run_in(released, "release")))
     assert not (released / "environments").exists()
 
 

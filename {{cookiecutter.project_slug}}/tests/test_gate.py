@@ -28,6 +28,7 @@ from ml.contract import ledger
 from ml.contract.bundle import Bundle
 from ml.contract.framing import framing
 from ml.contract.verdict import Verdict, folder
+from ml.errors import ContractError
 from ml.features.table import CATEGORIES, NAMES, NUMBERS
 from ml.gate.case import case
 from ml.gate.gate import asked, gate
@@ -47,12 +48,14 @@ def workshop(bundle: tuple[str, str], lake: str, tmp_path_factory: pytest.TempPa
 
 def answers(workshop: Workshop, challenger: Bundle, champion: Bundle | None = None, **how: object) -> dict[str, str]:
     """Return every check's answer on a challenger, against the registered bundle."""
+    simplest = challenger.manifest["baseline"]
     judged = case(
         workshop.lake,
         champion or workshop.champion,
         challenger,
         how.get("until"),  # type: ignore[arg-type]
         bool(how.get("better")),
+        bundles.load(workshop.store, simplest) if simplest else None,
     )
     return {check.name: check.answer for found in asked(judged) for check in [found(judged)]}
 
@@ -71,7 +74,7 @@ def test_a_model_trained_on_a_leak_is_rejected(workshop: Workshop) -> None:
 
 
 def test_a_model_of_down_sampled_negatives_without_the_correction_is_rejected(workshop: Workshop) -> None:
-    """One negative in twenty was kept, and nothing moves the scores back: the odds of every row are twenty times too high."""
+    """One negative in twenty was kept, and nothing moves the scores back: the odds are twenty times too high."""
     balanced = Skewed(ladder(1, 1)["logistic"], keep=0.05, seed=1).fit(workshop.fit.frame, workshop.fit.outcomes)
     uncorrected = workshop.sealed(balanced.estimator_, workshop.fit)
     found = answers(workshop, uncorrected, until=date(2013, 5, 31))
@@ -147,6 +150,37 @@ def test_a_model_that_memorised_the_test_days_is_rejected_however_good_it_looks(
     assert answers(workshop, memorised, until=date(2013, 5, 31))["primary"] == "fail"
 
 
+def test_days_before_those_that_a_model_was_fitted_on_decide_nothing(workshop: Workshop) -> None:
+    later = workshop.trained(workshop.test)
+    assert answers(workshop, later, until=date(2013, 2, 28))["overlap"] == "fail"
+
+
+def test_a_model_that_does_not_say_what_it_was_fitted_on_is_rejected(workshop: Workshop) -> None:
+    nothing = bundles.dump({"days": [], "keys": []})
+    silent = _with_core(workshop, workshop.champion, {"fitted_on.json": nothing})
+    assert not_passed(answers(workshop, silent)) == {"overlap"}
+
+
+def test_a_model_whose_parameters_were_tuned_on_the_days_that_decide_is_rejected(workshop: Workshop) -> None:
+    told = json.loads(json.dumps(workshop.champion.manifest["ladder"]))
+    told[workshop.champion.rung]["tuned_on"] = ["2013-01-01", "2013-03-20"]
+    assert not_passed(answers(workshop, workshop.made(ladder=told))) == {"overlap"}
+
+
+def test_a_model_that_acts_from_another_score_on_than_the_costs_say_is_rejected(workshop: Workshop) -> None:
+    assert "reproduction" in not_passed(answers(workshop, workshop.made(threshold=0.3)))
+
+
+def test_scores_that_are_no_probabilities_are_no_verdict(workshop: Workshop, monkeypatch: pytest.MonkeyPatch) -> None:
+    broken = bundles.load(workshop.store, workshop.champion.digest)
+    monkeypatch.setattr(broken.scorer, "score", lambda inputs: np.full(len(inputs.numbers), np.nan))
+    with pytest.raises(ContractError, match=r"golden records of .* do not score as when it was made"):
+        broken.replay_golden()
+    monkeypatch.setattr(Bundle, "replay_golden", lambda self: 64)
+    with pytest.raises(ContractError, match="scores some rows with no probability"):
+        case(workshop.lake, workshop.champion, broken)
+
+
 def test_against_a_champion_that_was_fitted_on_the_days_nothing_is_decided(workshop: Workshop) -> None:
     unfair = workshop.trained(together(workshop.fit, workshop.test))
     assert answers(workshop, workshop.champion, champion=unfair)["overlap"] == "inconclusive"
@@ -216,13 +250,16 @@ def test_a_waiver_lets_pass_until_its_day_and_then_fails(workshop: Workshop, tmp
     expired = run("data", "2013-04-01")
     assert expired.returncode == 10
     assert "Ada's for data expired on 2013-04-01" in expired.stdout
-    assert "there is no check 'dta' to waive" in run("dta", "2999-01-01").stdout
+    assert "there is no check 'dta' to waive" in one_line(run("dta", "2999-01-01"))
+    assert run("churn", "2999-01-01").returncode == 10  # waives what it names, and nothing else
     file.write_text('[[waiver]]\ncheck = "data"\nreason = "None."\nexpires = 2999-01-01\n')
     line = one_line(judged(workshop, "--challenger", bad.digest, folder=tmp_path))
-    assert line.endswith("waivers.toml: owner: Field required. Edit it")
+    assert line.endswith("waivers.toml: waiver.0.owner: Field required. Edit it")
 
 
 def test_the_verdict_says_everything_that_decided_and_the_page_shows_it(workshop: Workshop) -> None:
+    verdict = gate(workshop.lake, workshop.store, None, workshop.champion.digest)
+    assert gate(workshop.lake, workshop.store, None, workshop.champion.digest).attempts == verdict.attempts + 1
     verdict = gate(workshop.lake, workshop.store, None, workshop.champion.digest)
     home = Path(folder(workshop.store, verdict.challenger.bundle, verdict.champion.bundle))
     assert Verdict.model_validate_json((home / "verdict.json").read_text()) == verdict

@@ -55,6 +55,8 @@ def verdict(answer: Answer, *checks: Check, days_needed: int | None = None) -> V
         challenger=side("logistic", "b"),
         recent=Window(since=date(2013, 3, 11), until=date(2013, 3, 31), days=21, rows=19652, positives=1832),
         frozen=Window(since=date(2013, 1, 5), until=date(2013, 3, 30), days=15, rows=12931, positives=1403),
+        framing="0" * 64,
+        attempts=2,
         frozen_uses=3,
         days_needed=days_needed,
         checks=list(checks),

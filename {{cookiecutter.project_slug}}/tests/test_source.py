@@ -37,8 +37,10 @@ def copy(published: str, tmp_path: Path) -> str:
 
 @pytest.fixture(scope="module")
 def year(published: str) -> pd.DataFrame:
-    """All records, with the local day of their partition."""
-    return pd.concat([source.read(published, day).assign(day=str(day)) for day in YEAR], ignore_index=True)
+    """All records, with the day of their partition and the local day of departure."""
+    flights = pd.concat([source.read(published, day).assign(day=str(day)) for day in YEAR], ignore_index=True)
+    departure = flights.scheduled_departure.dt.tz_convert("America/New_York")
+    return flights.assign(departs=departure.dt.strftime("%Y-%m-%d"))
 
 
 @pytest.fixture(scope="module")
@@ -51,8 +53,8 @@ def raw() -> pd.DataFrame:
 @pytest.fixture(scope="module")
 def both(year: pd.DataFrame, raw: pd.DataFrame) -> pd.DataFrame:
     """Each record beside the raw row that it was made of; what both have is called `raw_...` there."""
-    renamed = raw.drop(columns=["day", "distance"]).rename(columns={"date": "day", "tailnum": "raw_tailnum"})
-    beside = year.merge(renamed, on=[*NUMBER, "day"], validate="one_to_one")
+    renamed = raw.drop(columns=["day", "distance"]).rename(columns={"date": "departs", "tailnum": "raw_tailnum"})
+    beside = year.merge(renamed, on=[*NUMBER, "departs"], validate="one_to_one")
     assert len(beside) == len(year) == len(raw)
     return beside
 
@@ -64,8 +66,8 @@ def fingerprints(lake: str) -> dict[str, tuple[int, int]]:
 def test_every_day_is_one_partition(published: str, year: pd.DataFrame) -> None:
     assert source.days(published) == YEAR
     assert sorted(path.name for path in Path(published).iterdir()) == [f"day={day}.parquet" for day in YEAR]
-    local = year.scheduled_departure.dt.tz_convert("America/New_York").dt.strftime("%Y-%m-%d")
-    assert (local == year.day).all()
+    due = (year.scheduled_departure - schema.TWO_HOURS).dt.tz_convert("America/New_York").dt.strftime("%Y-%m-%d")
+    assert (due == year.day).all()
 
 
 def test_publishing_again_rewrites_nothing(copy: str) -> None:
@@ -112,7 +114,7 @@ def test_a_new_day_is_read_without_the_others(published: str, tmp_path: Path) ->
 
 
 def test_the_columns_are_those_of_the_schema_and_the_label(year: pd.DataFrame) -> None:
-    assert [*schema.Record.model_fields, TARGET] == [name for name in year.columns if name != "day"]
+    assert [*schema.Record.model_fields, TARGET] == [name for name in year.columns if name not in ("day", "departs")]
     assert not set(schema.Record.model_fields) & (set(KNOWN_LATER) - {"tailnum"})
 
 

@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from datetime import date
 from importlib.metadata import files
 from pathlib import Path
 
@@ -13,7 +14,7 @@ import pytest
 from ml.contract.framing import framing
 from ml.errors import ContractError
 from ml.features.leakage import probes, refuse_leaks
-from ml.features.rows import Rows, rows_of, to_parquet
+from ml.features.rows import Rows, records_of, rows_of, to_parquet
 from ml.features.table import NAMES, NUMBERS, Inputs
 from ml.problem import source
 from ml.training.evaluate import choose
@@ -67,6 +68,29 @@ def test_too_few_days_are_refused_with_the_framing_to_edit(records: pd.DataFrame
 def test_labels_that_come_later_than_the_framing_says_are_refused(records: pd.DataFrame) -> None:
     with pytest.raises(ContractError, match=r"an outcome is known 2\d\.\d hours after .*label_delay_hours says 24"):
         rows_of(records.assign(scheduled_minutes=1200 + 120))
+
+
+@pytest.mark.parametrize("label", [2, None, -1])
+def test_a_label_that_is_not_known_yet_is_refused(records: pd.DataFrame, label: int | None) -> None:
+    open_still = records.assign(disrupted=records.disrupted.astype("float64"))
+    open_still.loc[7, "disrupted"] = label
+    with pytest.raises(ContractError, match="an outcome of 2013-01-01 is not known yet"):
+        rows_of(open_still)
+
+
+def test_an_outcome_that_only_the_future_will_know_is_refused(records: pd.DataFrame) -> None:
+    ahead = records.iloc[:5].assign(scheduled_departure=pd.Timestamp("2099-01-01", tz="UTC"))
+    with pytest.raises(ContractError, match="an outcome of 2098-12-31 is not known yet"):
+        rows_of(ahead)
+
+
+def test_a_partition_with_records_of_another_day_is_refused(records: pd.DataFrame, tmp_path: Path) -> None:
+    for day in ("2013-01-01", "2013-01-02"):
+        records.iloc[:900].to_parquet(tmp_path / f"day={day}.parquet")
+    with pytest.raises(
+        ContractError, match=r"the partition of 2013-01-02 holds \d+ records whose prediction is due on"
+    ):
+        records_of(str(tmp_path), [date(2013, 1, 2)])
 
 
 def test_the_records_as_they_are_leak_nothing(records: pd.DataFrame) -> None:

@@ -67,7 +67,7 @@ class Bundle:
         records = [record_type().model_validate_json(json.dumps(each["record"])) for each in self.golden]
         scores = self.scorer.score(inputs(columns_of(records)))
         apart = np.abs(scores - np.array([each["score"] for each in self.golden]))
-        if not len(apart) or apart.max() > TOLERANCE:
+        if not len(apart) or not apart.max() <= TOLERANCE:  # so that NaN is no match
             worst = f"{apart.max():.2g}" if len(apart) else "no golden record"
             raise ContractError(
                 "bundle",
@@ -128,7 +128,13 @@ def _refuse_other_contracts(home: str, digest: str) -> None:
         return  # absent or altered, which its hash will tell
     if contract != CONTRACT:
         broken = f"{digest[:12]} is of contract {contract}, this code reads {CONTRACT}"
-        raise ContractError("bundle", broken, "Upgrade the service" if contract > CONTRACT else "Train again")
+        raise ContractError(
+            "bundle",
+            broken,
+            "Upgrade the service"
+            if contract > CONTRACT
+            else "Train again; if it is released, remove its release file first",
+        )
 
 
 def load(store: str, digest: str) -> Bundle:

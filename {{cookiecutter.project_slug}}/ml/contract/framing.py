@@ -1,5 +1,6 @@
 """The framing of the problem, ml/problem/framing.toml, as code reads it: decision, costs, time, limits."""
 
+import hashlib
 import re
 import tomllib
 from datetime import date, timedelta
@@ -228,6 +229,11 @@ class Contradiction(ValueError):
     def __init__(self, key: str, reason: str) -> None:
         super().__init__(reason)
         self.key = key
+
+
+def fingerprint() -> str:
+    """Return the SHA-256 of the framing's file."""
+    return hashlib.sha256((Path(ml.problem.__file__).parent / "framing.toml").read_bytes()).hexdigest()
 
 
 @cache

@@ -12,6 +12,6 @@ def once(store: str, book: str, name: str, record: dict[str, Any]) -> bool:
     return files.create(files.join(store, "ledger", book, f"{name}.json"), content)
 
 
-def count(store: str, book: str) -> int:
-    """Return how many records a book has."""
-    return len(files.names(files.join(store, "ledger", book)))
+def count(store: str, book: str, beginning: str = "") -> int:
+    """Return how many records a book has, or those whose names begin so."""
+    return sum(name.startswith(beginning) for name in files.names(files.join(store, "ledger", book)))

@@ -23,6 +23,10 @@ def read() -> Release:
     """Return what runs in this process's environment, or the one bundle that ML_RELEASE_BUNDLE names."""
     if named := settings().release.bundle:
         return Release(champion=named)
+    return _of_file()
+
+
+def _of_file() -> Release:
     file = settings().release_file
     try:
         return Release.model_validate(yaml.safe_load(file.read_text()))
@@ -33,10 +37,8 @@ def read() -> Release:
 
 
 def champion() -> str | None:
-    """Return the digest of what runs in this process's environment; None where nothing was ever released."""
-    if settings().release.bundle is None and not settings().release_file.exists():
-        return None
-    return read().champion
+    """Return the digest that the release file names, whatever a service here was told to serve; None without a file."""
+    return _of_file().champion if settings().release_file.exists() else None
 
 
 def judged_against(bundle: Bundle) -> str:

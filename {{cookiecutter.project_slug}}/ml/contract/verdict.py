@@ -4,8 +4,10 @@ from collections.abc import Iterable
 from datetime import date, datetime
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, JsonValue
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError
 
+from ml.errors import ContractError
+from ml.settings import settings
 from ml.statistics.inference import Answer
 from ml.store import files
 
@@ -98,6 +100,8 @@ class Verdict(Record):
     challenger: Side
     recent: Window
     frozen: Window
+    framing: str = Field(description="SHA-256 of the framing that it was judged by")
+    attempts: int = Field(description="how often the challenger has been judged against this champion, this included")
     frozen_uses: int = Field(description="models that have been shown the frozen test set, this one included")
     days_needed: int | None = Field(default=None, description="labelled days that would settle what is open")
     checks: list[Check]
@@ -114,8 +118,8 @@ def overall(answers: Iterable[Answer]) -> Answer:
 
 
 def folder(store: str, challenger: str, champion: str) -> str:
-    """Return where the verdict on a challenger against a champion lies, and its page."""
-    return files.join(store, "verdicts", challenger, champion)
+    """Return where this environment's verdict on a challenger against a champion lies, and its page."""
+    return files.join(store, "verdicts", settings().release.environment, challenger, champion)
 
 
 def load(store: str, challenger: str, champion: str) -> Verdict | None:
@@ -124,4 +128,8 @@ def load(store: str, challenger: str, champion: str) -> Verdict | None:
         content = files.read(files.join(folder(store, challenger, champion), FILE))
     except FileNotFoundError:
         return None
-    return Verdict.model_validate_json(content)
+    try:
+        return Verdict.model_validate_json(content)
+    except ValidationError as error:
+        broken = f"the verdict on {challenger[:12]} cannot be read"
+        raise ContractError("gate", broken, f"Run `ml gate --challenger {challenger[:12]}`") from error

@@ -3,6 +3,8 @@
 from ml.contract import bundle, verdict
 from ml.contract import release as contract
 from ml.contract.bundle import Bundle
+from ml.contract.clock import Clock
+from ml.contract.framing import fingerprint
 from ml.errors import ContractError
 from ml.progress import say
 from ml.settings import settings
@@ -25,10 +27,16 @@ def _refuse_unjudged(store: str, found: Bundle) -> None:
     if replaced == contract.champion() == found.digest:
         return  # what is released already needs no verdict on itself
     judged = verdict.load(store, found.digest, replaced)
+    again = f"Run `ml gate --challenger {found.digest[:12]}`"
     if judged is None:
-        broken = f"{found.digest[:12]} was never judged against {replaced[:12]}"
-        raise ContractError("gate", broken, f"Run `ml gate --challenger {found.digest[:12]}`")
-    if judged.answer != "pass":
+        raise ContractError("gate", f"{found.digest[:12]} was never judged against {replaced[:12]}", again)
+    if judged.framing != fingerprint():
+        raise ContractError("gate", f"{found.digest[:12]} was judged by another framing than today's", again)
+    today = Clock("wall").now().date()
+    if expired := [each.name for each in judged.checks if each.waiver and each.waiver.expires < today]:
+        raise ContractError("gate", f"the waiver for {expired[0]} has expired", again)
+    answer = verdict.overall(each.counts for each in judged.checks)
+    if answer != "pass":
         kept = ", ".join(f"{each.name} ({each.counts})" for each in judged.checks if each.counts != "pass")
-        broken = f"the verdict on {found.digest[:12]} against {replaced[:12]} is {judged.answer}: {kept}"
+        broken = f"the verdict on {found.digest[:12]} against {replaced[:12]} is {answer}: {kept}"
         raise ContractError("gate", broken, f"See {verdict.folder(store, found.digest, replaced)}/{verdict.PAGE}")

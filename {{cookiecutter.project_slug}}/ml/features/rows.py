@@ -10,9 +10,11 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from ml.contract.clock import Clock
 from ml.contract.framing import FILE, framing
 from ml.errors import ContractError
 from ml.features import calendar
+from ml.features.definition import Columns
 from ml.features.table import CATEGORIES, DAY, KEY, NAMES, NUMBERS, Inputs, columns_of_frame, inputs
 from ml.problem import schema, source
 from ml.progress import track
@@ -51,10 +53,20 @@ def rows_of(records: pd.DataFrame) -> Rows:
     if len(made) and (latest := (known - made).max() / np.timedelta64(1, "h")) > allowed:
         broken = f"an outcome is known {latest:.1f} hours after its prediction, time.label_delay_hours says {allowed:g}"
         raise ContractError("framing", broken, f"Edit {FILE}")
-    days = calendar.local(made, framing().time.timezone).astype("datetime64[D]").astype(str).astype(object)
-    outcomes = records[framing().task.positive].to_numpy(np.int64)
+    told = records[framing().task.positive].to_numpy(np.float64, na_value=np.nan)
+    now = np.datetime64(Clock("wall").now().replace(tzinfo=None), "s")
+    if not np.isin(told, (0, 1)).all() or (known > now).any():
+        day = days_of(columns)[~np.isin(told, (0, 1)) | (known > now)][0]
+        raise ContractError("data", f"an outcome of {day} is not known yet", "Let the window end on an earlier day")
+    outcomes, days = told.astype(np.int64), days_of(columns)
     keys = pd.util.hash_pandas_object(records[list(schema.KEY)], index=False).to_numpy()
     return Rows(inputs(columns), outcomes, days, keys.astype(np.uint64))
+
+
+def days_of(columns: Columns) -> NDArray[np.object_]:
+    """Return the local day on which each record's prediction is due, ISO 8601."""
+    local = calendar.local(schema.predicted_at(columns), framing().time.timezone)
+    return local.astype("datetime64[D]").astype(str).astype(object)
 
 
 def records_of(lake: str, days: Sequence[date]) -> pd.DataFrame:
@@ -62,7 +74,13 @@ def records_of(lake: str, days: Sequence[date]) -> pd.DataFrame:
     if absent := sorted(set(days) - set(source.days(lake))):
         broken = f"{lake} has no partition of {absent[0]} ({len(absent)} days absent)"
         raise ContractError("data", broken, "Edit [data] in project.toml")
-    return pd.concat([source.read(lake, day) for day in track(days, "reading days", len(days))], ignore_index=True)
+    partitions = []
+    for day in track(days, "reading days", len(days)):
+        partitions.append(source.read(lake, day))
+        if len(strange := partitions[-1][days_of(columns_of_frame(partitions[-1])) != str(day)]):
+            broken = f"the partition of {day} holds {len(strange)} records whose prediction is due on another day"
+            raise ContractError("data", broken, "Edit ml/problem/source.py")
+    return pd.concat(partitions, ignore_index=True)
 
 
 def to_parquet(rows: Rows) -> bytes:

@@ -40,7 +40,7 @@ class Case:
     """Champion and challenger on the newest matured days, which decide, and on the frozen test set, which guards.
 
     `own` are the challenger's test days, on which its manifest makes claims; `better` says that the challenger is
-    claimed to be better, not only no worse.
+    claimed to be better, not only no worse; `simplest` are the scores of the simplest rung of the challenger's ladder.
     """
 
     champion: Bundle
@@ -49,11 +49,12 @@ class Case:
     frozen: Judged
     own: Judged
     better: bool
+    simplest: Floats | None = None
 
     @property
     def first(self) -> bool:
-        """Whether the champion is no real one but the simplest rung, which the first model has to beat."""
-        return self.champion.manifest["baseline"] is None
+        """Whether the champion is no real one but the simplest rung of the challenger's own ladder."""
+        return bool(self.champion.digest == self.challenger.manifest["baseline"])
 
 
 def recent_days(lake: str, until: date, count: int) -> list[date]:
@@ -67,8 +68,18 @@ def recent_days(lake: str, until: date, count: int) -> list[date]:
     return there[-count:]
 
 
-def case(lake: str, champion: Bundle, challenger: Bundle, until: date | None, claim_better: bool) -> Case:
-    """Read the days and score them; `until` is by default the last day that either bundle was tested on."""
+def case(
+    lake: str,
+    champion: Bundle,
+    challenger: Bundle,
+    until: date | None = None,
+    claim_better: bool = False,
+    simplest: Bundle | None = None,
+) -> Case:
+    """Read the days and score them; `until` is by default the last day that either bundle was tested on.
+
+    Raises ContractError where a score is no number, or an outcome not yet known.
+    """
     for bundle in (champion, challenger):
         bundle.replay_golden()
     own = [date.fromisoformat(day) for day in challenger.manifest["test"]["days"]]
@@ -78,9 +89,25 @@ def case(lake: str, champion: Bundle, challenger: Bundle, until: date | None, cl
     def judged(days: list[date]) -> Judged:
         records = records_of(lake, days)
         rows = rows_of(records)
-        return Judged(records, rows, champion.scorer.score(rows.inputs), challenger.scorer.score(rows.inputs))
+        return Judged(records, rows, scored(champion, rows), scored(challenger, rows))
 
     on_recent = judged(recent)
     on_own = on_recent if own == recent else judged(own)
-    first = champion.manifest["baseline"] is None
-    return Case(champion, challenger, on_recent, judged(framing().frozen.days), on_own, claim_better or first)
+    first = champion.digest == challenger.manifest["baseline"]
+    return Case(
+        champion,
+        challenger,
+        on_recent,
+        judged(framing().frozen.days),
+        on_own,
+        claim_better or first,
+        scored(simplest, on_recent.rows) if simplest else None,
+    )
+
+
+def scored(bundle: Bundle, rows: Rows) -> Floats:
+    """Return a bundle's scores of some rows; raises ContractError where one is no probability."""
+    scores = bundle.scorer.score(rows.inputs)
+    if not ((scores >= 0) & (scores <= 1)).all():
+        raise ContractError("bundle", f"{bundle.digest[:12]} scores some rows with no probability", "Train again")
+    return scores

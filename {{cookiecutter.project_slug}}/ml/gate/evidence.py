@@ -75,7 +75,14 @@ def _equal(one: "pd.Series[Any]", two: "pd.Series[Any]") -> bool:
 
 def overlap(case: Case) -> Check:
     """Neither model was fitted on days or records that it is judged on."""
-    broken, champion = [], []
+    broken, champion = untold(case.challenger), untold(case.champion)
+    first = case.recent.rows.days.min()
+    for bundle, said in ((case.challenger, broken), (case.champion, champion)):
+        last = max([*bundle.fitted_on["days"], *tuned_on(bundle)], default="")
+        if last >= first:
+            said.append(
+                f"the {bundle.rung} {bundle.digest[:12]} was fitted or tuned on days up to {last}, not before {first}"
+            )
     for name, judged in (("newest days", case.recent), ("frozen test set", case.frozen)):
         broken += [
             f"the challenger was fitted on {said} of the {name}" for said in shared(case.challenger, judged.rows)
@@ -89,6 +96,18 @@ def overlap(case: Case) -> Check:
         answer=answer,
         said="; ".join(broken + champion) or f"none of {days} fitted days, and no fitted record, is judged",
     )
+
+
+def untold(bundle: Bundle) -> list[str]:
+    """Return what is missing of what a bundle has to say of the days and records that it was fitted on."""
+    days, keys = bundle.fitted_on["days"], bundle.fitted_on["keys"]
+    whole = days and keys and [days[0], days[-1]] == bundle.manifest["fit"]["span"]
+    return [] if whole else [f"{bundle.rung} {bundle.digest[:12]} does not say on what it was fitted"]
+
+
+def tuned_on(bundle: Bundle) -> list[str]:
+    """Return the first and last day on which a bundle's parameters were tuned; none where they were not."""
+    return list(bundle.manifest["ladder"][bundle.rung].get("tuned_on", []))
 
 
 def shared(bundle: Bundle, rows: Rows) -> list[str]:
@@ -110,8 +129,10 @@ def reproduction(case: Case) -> Check:
     broken = []
     if len(rows.outcomes) != manifest["test"]["rows"]:
         broken.append(f"its test days hold {len(rows.outcomes):,} records now, {manifest['test']['rows']:,} then")
-    if abs(measured - claimed) > CLAIM:
+    if not abs(measured - claimed) <= CLAIM:  # so that NaN is no match
         broken.append(f"it claims {metric} {claimed:.6f} on its test days, raw records give {measured:.6f}")
+    if (threshold := case.challenger.threshold) != framing().cost.costs.threshold:
+        broken.append(f"it acts from {threshold:.4f} on, the framing's costs say {framing().cost.costs.threshold:.4f}")
     fine = f"{metric} {measured:.6f} on {date.fromisoformat(days[0])} to {days[-1]}, as claimed"
     question = "Do its claims come out again from raw records?"
     return found("reproduction", question, broken, fine, {"claimed": claimed, "measured": measured})

@@ -9,7 +9,7 @@ from ml.contract import bundle as bundles
 from ml.contract import ledger
 from ml.contract.bundle import Bundle
 from ml.contract.clock import Clock
-from ml.contract.framing import framing
+from ml.contract.framing import fingerprint, framing
 from ml.contract.verdict import FILE, PAGE, Check, Estimated, Side, Verdict, Window, folder, overall
 from ml.gate import evidence, performance, running, trust, waivers
 from ml.gate.case import Case, Judged, case
@@ -19,11 +19,14 @@ from ml.settings import settings
 from ml.statistics.metrics import estimates
 from ml.store import files
 
-ALWAYS = (
+CHECKS: tuple[Callable[[Case], Check], ...] = (
     performance.primary,
+    performance.better,
+    performance.baseline,
     performance.frozen,
     performance.slices,
     trust.calibration,
+    trust.churn,
     trust.behaviour,
     evidence.data,
     evidence.leakage,
@@ -34,7 +37,8 @@ ALWAYS = (
     running.size,
     running.memory,
 )
-FROZEN_USES = "frozen-test-set"
+NAMES = [check.__name__ for check in CHECKS]
+FROZEN_USES, ATTEMPTS = "frozen-test-set", "gate"
 
 
 def gate(
@@ -52,11 +56,13 @@ def gate(
     """
     new = bundles.load(store, challenger)
     old = bundles.load(store, champion or new.manifest["baseline"] or challenger)
-    ledger.once(store, FROZEN_USES, new.digest, {"challenger": new.digest, "champion": old.digest})
-    judged = case(lake, old, new, until, better)
+    simplest = new.manifest["baseline"]
+    judged = case(lake, old, new, until, better, bundles.load(store, simplest) if simplest else None)
     checks = [check(judged) for check in track(asked(judged), "judging", total=len(asked(judged)))]
-    now = Clock("wall").now()
-    checks = waivers.waived(checks, waivers.read(settings().waivers_file), now.date())
+    now, pair = Clock("wall").now(), f"{new.digest}-{old.digest}"
+    ledger.once(store, FROZEN_USES, new.digest, {"challenger": new.digest, "champion": old.digest})
+    ledger.once(store, ATTEMPTS, f"{pair}-{now:%Y%m%dT%H%M%S%f}", {"until": str(judged.recent.rows.days.max())})
+    checks = waivers.waived(checks, waivers.read(settings().waivers_file, NAMES), now.date())
     verdict = Verdict(
         answer=overall(check.counts for check in checks),
         claim="better" if judged.better else "not worse",
@@ -68,6 +74,8 @@ def gate(
         challenger=_side(new, judged, "challenger"),
         recent=_window(judged.recent),
         frozen=_window(judged.frozen),
+        framing=fingerprint(),
+        attempts=ledger.count(store, ATTEMPTS, pair),
         frozen_uses=ledger.count(store, FROZEN_USES),
         days_needed=max((each.days_needed or 0 for each in checks if each.counts != "pass"), default=0) or None,
         checks=checks,
@@ -85,12 +93,12 @@ def gate(
 
 
 def asked(judged: Case) -> list[Callable[[Case], Check]]:
-    """Return the checks that this case calls for."""
-    found: list[Callable[[Case], Check]] = list(ALWAYS)
-    if judged.better:
-        found.insert(1, performance.better)
-    if not judged.first:  # from no model to a model, every decision may change
-        found.insert(-8, trust.churn)
+    """Return the checks that this case calls for, in the order in which they are read."""
+    found = list(CHECKS)
+    if not judged.better:
+        found.remove(performance.better)
+    if judged.first:  # it is judged against the simplest rung already, and every decision may change
+        found = [check for check in found if check not in (performance.baseline, trust.churn)]
     return found
 
 

@@ -8,6 +8,7 @@ from ml.features.table import CATEGORIES, MISSING
 from ml.gate.case import Case, Judged
 from ml.pages.words import words
 from ml.statistics.inference import Answer, Ratio, below, days_needed, holm, ratio
+from ml.statistics.metrics import losses
 
 
 def primary(case: Case) -> Check:
@@ -21,6 +22,20 @@ def better(case: Case) -> Check:
     """Superiority, where it is claimed: a model that is just as good is refused."""
     question = f"Is the {words(framing().task.metric)} on the newest days better, as claimed?"
     return _against("better", question, case.recent, 0.0)
+
+
+def baseline(case: Case) -> Check:
+    """Superiority over the simplest rung of its own ladder, below which successive small losses could lead."""
+    question = "Is it better than the simplest rung of its own ladder?"
+    if case.simplest is None:
+        said = "it is the simplest rung, or does not say which that is"
+        return Check(name="baseline", question=question, answer="fail", said=said)
+    rows = case.recent.rows
+    losses_ = [
+        losses(rows.outcomes, scores)[framing().task.metric] for scores in (case.recent.challenger, case.simplest)
+    ]
+    found = ratio(losses_[0] - losses_[1], np.ones(len(rows.outcomes)), rows.days)
+    return held("baseline", question, "challenger minus simplest rung", found, 0.0)
 
 
 def frozen(case: Case) -> Check:
@@ -75,7 +90,8 @@ def slices(case: Case) -> Check:
         if each.days < gate.days:
             answer = "inconclusive"
         if answer == "inconclusive":
-            needed.append(days_needed(each.spread, asked.margin - each.value, gate.tail, gate.power))
+            days = days_needed(each.spread, asked.margin - each.value, gate.tail, gate.power)
+            needed.append(days and max(days, gate.days))
         intervals.append(interval_of(name, each, asked.margin, answer))
     if asked.features and not intervals:
         return Check(

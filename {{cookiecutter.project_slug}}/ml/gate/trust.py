@@ -45,8 +45,8 @@ def calibration(case: Case) -> Check:
 def churn(case: Case) -> Check:
     """How many decisions change: people act on them, and every change has to be explained to somebody."""
     limit = framing().gate.churn
-    decided = [scores >= framing().cost.costs.threshold for scores in (case.recent.champion, case.recent.challenger)]
-    changed = (decided[0] != decided[1]).astype(np.float64)
+    before = case.recent.champion >= case.champion.threshold
+    changed = ((case.recent.challenger >= case.challenger.threshold) != before).astype(np.float64)
     found = ratio(changed, np.ones(len(changed)), case.recent.rows.days)
     return held("churn", f"Do at most {limit:.0%} of the decisions change?", "share changed", found, limit)
 

@@ -4,17 +4,27 @@ import tomllib
 from datetime import date
 from pathlib import Path
 
-from pydantic import ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError
 
 from ml.contract.verdict import Check, Waiver
 from ml.errors import ContractError
 
 
-def read(file: Path) -> list[Waiver]:
-    """Return the waivers in a file, tables [[waiver]] of check, owner, reason, expires; none where there is no file."""
+class Waivers(BaseModel):
+    """The whole file."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    waiver: list[Waiver] = []
+
+
+def read(file: Path, checks: list[str]) -> list[Waiver]:
+    """Return the waivers in a file, tables [[waiver]] of check, owner, reason, expires; none where there is no file.
+
+    Raises ContractError for a file that says anything else, or names a check that there is not.
+    """
     try:
-        tables = tomllib.loads(file.read_text())
-        return [Waiver.model_validate(each) for each in tables.get("waiver", [])]
+        waivers = Waivers.model_validate(tomllib.loads(file.read_text())).waiver
     except FileNotFoundError:
         return []
     except tomllib.TOMLDecodeError as error:
@@ -23,14 +33,17 @@ def read(file: Path) -> list[Waiver]:
         first = error.errors()[0]
         key = ".".join(map(str, first["loc"]))
         raise ContractError("waivers", f"{file}: {key}: {first['msg']}", "Edit it") from error
+    if unknown := [each.check for each in waivers if each.check not in checks]:
+        raise ContractError(
+            "waivers", f"{file}: there is no check {unknown[0]!r} to waive", f"One of {', '.join(checks)}"
+        )
+    return waivers
 
 
 def waived(checks: list[Check], waivers: list[Waiver], today: date) -> list[Check]:
     """Return the checks with the waivers that hold, and a check of the waivers: one that has expired fails."""
-    names = [check.name for check in checks]
     holding = {each.check: each for each in waivers if each.expires >= today}
     broken = [f"{each.owner}'s for {each.check} expired on {each.expires}" for each in waivers if each.expires < today]
-    broken += [f"there is no check {each.check!r} to waive" for each in waivers if each.check not in names]
     result = [
         check if check.answer == "pass" else check.model_copy(update={"waiver": holding.get(check.name)})
         for check in checks

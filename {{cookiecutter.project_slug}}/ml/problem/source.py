@@ -17,6 +17,7 @@ from importlib.metadata import files
 import pandas as pd
 
 from ml.errors import ContractError
+from ml.problem.schema import TWO_HOURS
 from ml.store import files as store
 
 NAME = re.compile(r"day=(\d{4}-\d{2}-\d{2})\.parquet")
@@ -46,7 +47,8 @@ def publish(lake: str) -> Iterator[date]:
     if len(there) == 365:
         return
     flights = _flights()
-    for name, partition in flights.groupby(flights.day.dt.strftime("%Y-%m-%d")):
+    due = (flights.scheduled_departure - TWO_HOURS).dt.tz_convert("America/New_York")
+    for name, partition in flights.groupby(due.dt.strftime("%Y-%m-%d")):
         day = date.fromisoformat(str(name))
         if day not in there:
             content = io.BytesIO()

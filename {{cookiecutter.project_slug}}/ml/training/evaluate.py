@@ -25,9 +25,7 @@ def evaluate(table: Path, models: list[Path], evaluation: Path, seed: int) -> No
     rungs, test = fitted.read(models), split(from_parquet(table))["test"]
     chosen = choose({each.rung: each.loss for each, _ in rungs}, framing().task.margin)
     judged = {
-        each.rung: estimates(
-            test.outcomes, Scorer(graph).score(test.inputs), test.days, framing().cost.costs, seed=seed
-        )
+        each.rung: estimates(test.outcomes, Scorer(graph).score(test.inputs), test.days, framing().cost.costs)
         for each, graph in track(rungs, "evaluating", total=len(rungs))
     }
     made, graph = next((each, graph) for each, graph in rungs if each.rung == chosen)
@@ -39,6 +37,7 @@ def evaluate(table: Path, models: list[Path], evaluation: Path, seed: int) -> No
                 "loss": each.loss,
                 "calibration": each.calibration,
                 "parameters": each.parameters,
+                "tuned_on": each.tuned_on,
                 "test": {name: estimate._asdict() for name, estimate in judged[each.rung].items()},
             }
             for each, _ in rungs

@@ -12,9 +12,9 @@ from ml.problem.models import ladder
 class Fitted:
     """One fitted rung.
 
-    `loss` is the primary metric over the folds, calibrated; `calibration` slope and intercept of the logit;
-    `base` the rate of positives it was fitted on; `days` the days it was fitted on; `contributions` the mean absolute
-    TreeSHAP contribution of each feature, in logits, for trees.
+    `loss` is the primary metric over the folds, calibrated; `calibration` slope and intercept of the logit; `base` the
+    rate of positives it was fitted on; `days` the days it was fitted on; `tuned_on` the first and last day by which
+    `parameters` were found; `contributions` the mean absolute TreeSHAP contribution of each feature, in logits.
     """
 
     rung: str
@@ -24,6 +24,7 @@ class Fitted:
     days: list[str]
     rows: int
     parameters: dict[str, Any]
+    tuned_on: list[str]
     contributions: dict[str, float]
 
     def write(self, folder: Path, graph: bytes) -> None:

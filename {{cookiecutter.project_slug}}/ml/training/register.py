@@ -39,12 +39,13 @@ def register(made: Made, store: str) -> str:
 
     The simplest rung is sealed as well: it is the champion that the first model has to beat.
     """
-    checked, judged = json.loads(made.validation.read_text()), json.loads(made.evaluation.read_text())
+    checked = json.loads(made.validation.read_text())
     if not checked["success"]:
         raise ContractError("data", "the records were not found valid", "Run `ml validate`")
     came = provenance(made.records)
     if checked["data"] != came["data"]:
         raise ContractError("data", "other records were found valid than these", "Run `ml validate`")
+    judged = json.loads(made.evaluation.read_text())
     days = judged["fit"].pop("days")
     manifest = {
         "contract": bundle.CONTRACT,

@@ -16,19 +16,23 @@ TUNED = Path(ml.problem.__file__).parent / "tuned.toml"  # written by `ml tune`,
 
 
 def unfitted(rung: str, seed: int, threads: int) -> ClassifierMixin:
-    """Return a rung as it would be trained; raises ContractError where the ladder has none of that name."""
+    """Return a rung as it would be trained; raises ContractError where the ladder has no such rung or parameter."""
     rungs = ladder(seed, threads)
     if rung not in rungs:
         raise ContractError(
             "ladder", f"there is no rung {rung!r}, only {', '.join(rungs)}", "Edit [train] rungs in project.toml"
         )
-    return rungs[rung].set_params(**tuned(rung))
+    try:
+        return rungs[rung].set_params(**tuned(rung).get("parameters", {}))
+    except ValueError as error:  # a parameter that the rung no longer has
+        reason = str(error).partition(". Valid")[0]
+        raise ContractError("ladder", f"{TUNED.name}: {rung}: {reason}", f"Run `ml tune {rung}` again") from error
 
 
 def tuned(rung: str) -> dict[str, Any]:
-    """Return the parameters that tuning found for a rung; none where it was not tuned."""
+    """Return what tuning found for a rung, its `parameters` among it; nothing where it was not tuned."""
     tables = tomllib.loads(TUNED.read_text()) if TUNED.exists() else {}
-    return dict(tables.get(rung, {}).get("parameters", {}))
+    return dict(tables.get(rung, {}))
 
 
 def fitted(estimator: ClassifierMixin, rows: Rows) -> ClassifierMixin:

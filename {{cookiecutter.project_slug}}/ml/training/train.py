@@ -38,7 +38,8 @@ def train(table: Path, model: Path, rung: str, seed: int, threads: int) -> None:
         base=base,
         days=np.unique(fit.days).tolist(),
         rows=len(fit.outcomes),
-        parameters=tuned(rung),
+        parameters=tuned(rung).get("parameters", {}),
+        tuned_on=tuned(rung).get("days", []),
         contributions=contributions(estimator, _sample(fit)),
     )
     made.write(model, export(estimator, calibration, _sample(whole)))

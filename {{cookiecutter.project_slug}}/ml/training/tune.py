@@ -16,10 +16,11 @@ from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 from optuna.trial import TrialState
 
-from ml.contract.framing import framing
+from ml.contract.framing import fingerprint, framing
 from ml.errors import ContractError
 from ml.features.rows import Rows, from_parquet
 from ml.models.space import Space, Whole
+from ml.problem import models
 from ml.problem.models import SPACES
 from ml.progress import Bar, say
 from ml.store import files
@@ -34,8 +35,8 @@ EQUALLY_GOOD = 3  # trials that are never pruned, so that there is a median to p
 def tune(table: Path, rung: str, seed: int, threads: int, trials: int, seconds: float | None, studies: Path) -> None:
     """Search until `trials` are done in all, or `seconds` are over, and write what was best into tuned.toml.
 
-    Run again, it goes on where it stopped: a study is named by rung and data. What the rung has now is tried first,
-    so that nothing worse is ever written.
+    Run again, it goes on where it stopped: a study is named by rung, data, ladder, framing and seed. What the rung has
+    now is tried first, so that nothing worse is ever written.
     """
     if rung not in SPACES:
         known = ", ".join(SPACES)
@@ -72,10 +73,11 @@ def tune(table: Path, rung: str, seed: int, threads: int, trials: int, seconds: 
 
 
 def _study(rung: str, table: Path, seed: int, studies: Path) -> optuna.Study:
-    """Return the rung's study on this data, with all trials of earlier runs."""
+    """Return the rung's study of this data, ladder, framing and seed, with all trials of earlier runs."""
     optuna.logging.set_verbosity(logging.ERROR)
-    data = hashlib.sha256(table.read_bytes()).hexdigest()[:12]
-    storage = JournalStorage(JournalFileBackend(str(studies / f"{rung}-{data}.log")))
+    code = Path(models.__file__).read_bytes()
+    same = hashlib.sha256(table.read_bytes() + code + f"{fingerprint()} {seed}".encode())
+    storage = JournalStorage(JournalFileBackend(str(studies / f"{rung}-{same.hexdigest()[:12]}.log")))
     study = optuna.create_study(storage=storage, study_name=rung, load_if_exists=True, direction="minimize")
     study.sampler = optuna.samplers.TPESampler(seed=seed + len(study.trials))  # else it would draw the same again
     study.pruner = optuna.pruners.MedianPruner(n_startup_trials=EQUALLY_GOOD)
@@ -90,6 +92,8 @@ def _done(study: optuna.Study) -> list[optuna.trial.FrozenTrial]:
 def _now(rung: str, seed: int, threads: int) -> dict[str, Any]:
     """Return the searched parameters as the rung has them."""
     present = unfitted(rung, seed, threads).get_params()
+    if unknown := [name for name in SPACES[rung] if name not in present]:
+        raise ContractError("ladder", f"{rung} has no parameter {unknown[0]!r}", "Edit SPACES in ml/problem/models.py")
     return {name: present[name] for name in SPACES[rung]}
 
 

@@ -36,4 +36,8 @@ def folds(fit: Rows) -> Iterator[tuple[Rows, Rows]]:
     days, count = np.unique(fit.days), framing().time.folds
     cuts = np.linspace(FIRST * len(days), len(days), count + 1).round().astype(int)
     for start, stop in pairwise(cuts):
-        yield fit.of(days[:start]), fit.of(days[start:stop])
+        before, after = fit.of(days[:start]), fit.of(days[start:stop])
+        if len(np.unique(before.outcomes)) < 2:
+            broken = f"the days up to {days[start - 1]} hold one outcome alone, which no rung can be fitted on"
+            raise ContractError("framing", broken, f"Edit [time] in {FILE}, or take a longer window")
+        yield before, after
