@@ -168,13 +168,14 @@ def gate(
     from ml.contract import bundle, release
     from ml.contract.verdict import EXIT
     from ml.gate.gate import gate
-    from ml.pipeline.summary import show_verdict
+    from ml.pipeline.summary import next_step, show_verdict
 
     store = settings().store_url
     old = bundle.resolve(store, champion) if champion else release.champion()
     new, day = bundle.resolve(store, challenger), until.date() if until else None
     verdict = gate(settings().lake_url, store, old, new, day, better)
     show_verdict(verdict, every=True)
+    say("verdict", f"{verdict.answer}: {next_step(verdict)}")
     raise typer.Exit(EXIT[verdict.answer])
 
 

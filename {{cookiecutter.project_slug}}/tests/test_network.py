@@ -270,7 +270,9 @@ def test_without_torch_a_fitted_network_scores_and_a_new_one_says_what_to_instal
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setattr(builtins, "__import__", without_torch)
     assert (pickle.loads(kept).predict_proba(spring.frame) == expected).all()
-    said = r"^network: torch is not installed\. Run `pip install torch==2\.13\.0`, or take network out of .*\.toml$"
+    said = (
+        r"^network: torch is not installed\. Run `pip install torch==2\.13\.0`, or leave the network out of .*\.toml$"
+    )
     with pytest.raises(ContractError, match=said):
         network().fit(spring.frame, spring.outcomes)
 

@@ -17,6 +17,9 @@ def release(store: str, digest: str | None) -> None:
     """
     found = bundle.load(store, bundle.resolve(store, digest))
     found.replay_golden()
+    if contract.champion() == found.digest:
+        say("release", f"{found.digest[:12]} ({found.rung}) is the champion already; nothing changed")
+        return
     _refuse_unjudged(store, found)
     contract.write(contract.Release(champion=found.digest))
     say("release", f"{settings().release_file} names bundle {found.digest[:12]} ({found.rung}) champion")
@@ -24,8 +27,6 @@ def release(store: str, digest: str | None) -> None:
 
 def _refuse_unjudged(store: str, found: Bundle) -> None:
     replaced = contract.judged_against(found)
-    if replaced == contract.champion() == found.digest:
-        return  # what is released already needs no verdict on itself
     judged = verdict.load(store, found.digest, replaced)
     again = f"Run `ml gate --challenger {found.digest[:12]}`"
     if judged is None:

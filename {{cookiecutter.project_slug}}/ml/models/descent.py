@@ -101,7 +101,7 @@ def _torch() -> Any:
     try:
         import torch
     except ModuleNotFoundError as error:
-        mend = "Run `pip install torch==2.13.0`, or take network out of [train] rungs in project.toml"
+        mend = "Run `pip install torch==2.13.0`, or leave the network out of [train] rungs in project.toml"
         raise ContractError("network", "torch is not installed", mend) from error
     return torch
 

@@ -57,4 +57,5 @@ def next_step(judged: Verdict) -> str:
         return f"`ml release {judged.challenger.bundle[:12]}` makes it the champion"
     if judged.answer == "inconclusive" and judged.days_needed:
         return f"about {judged.days_needed} labelled days would decide, these are {judged.recent.days}"
-    return "it stays a challenger"
+    kept = ", ".join(check.name for check in judged.checks if check.counts != "pass")
+    return f"it stays a challenger, because of {kept}"
