@@ -19,6 +19,7 @@ from conftest import configured, ml, one_line
 from pandas.testing import assert_frame_equal
 
 from ml.contract import bundle as bundles
+from ml.contract import ledger
 from ml.errors import ContractError
 from ml.problem import source
 from ml.store import files
@@ -190,3 +191,9 @@ def test_a_wrong_key_an_absent_bucket_and_a_dead_store_are_told_in_one_line(stor
 def test_what_appends_says_that_it_needs_a_directory(store: Store) -> None:
     line = one_line(ml("pipeline", "run", **credentials(store) | {"ML_STORE_URL": f"s3://{store.bucket}/store"}))
     assert "need a local directory" in line
+
+
+def test_of_two_who_write_the_same_record_of_the_ledger_one_wins(team: str) -> None:
+    assert ledger.once(f"{team}/kept", "book", "name", {"by": "one"})
+    assert not ledger.once(f"{team}/kept", "book", "name", {"by": "the other"})
+    assert b"one" in files.read(f"{team}/kept/ledger/book/name.json")

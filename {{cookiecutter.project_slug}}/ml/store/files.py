@@ -78,8 +78,11 @@ def create(url: str, content: bytes) -> bool:
                 _write_here(Path(path), content, anew=True)
             else:
                 system.pipe_file(path, content, mode="create")
-        except FileExistsError:
-            return False
+        except Exception:
+            system.invalidate_cache()
+            if system.exists(path):  # object stores have an error of their own for a broken condition
+                return False
+            raise
     return True
 
 
