@@ -73,8 +73,7 @@ def _show(ran: Run, url: str, verdicts: list[dict[str, Any]], seconds: dict[str,
     found = bundle.load(store, ran.bundle)
     made = found.manifest
     tested = {name: Estimate(**each) for name, each in made["ladder"][made["rung"]]["test"].items()}
-    against = found.manifest["baseline"] or found.digest
-    judged = verdict.load(store, ran.bundle, against)
+    judged = verdict.load(store, ran.bundle, found.baseline)
     rows = {
         "trained": f"{made['rung']}, bundle {ran.bundle[:12]}",
         "on": f"{made['fit']['rows']:,} records of {' to '.join(made['fit']['span'])}, "
@@ -94,7 +93,7 @@ def _show(ran: Run, url: str, verdicts: list[dict[str, Any]], seconds: dict[str,
     table(settings().project.name, [], list(rows.items()))
     spent = ", ".join(f"{verb} {taken:.0f} s" for verb, taken in seconds.items())
     print(f"time      {sum(seconds.values()):.0f} s: {spent}")
-    print(f"gate      {files.join(verdict.folder(store, ran.bundle, against), verdict.PAGE)}")
+    print(f"gate      {files.join(verdict.folder(store, ran.bundle, found.baseline), verdict.PAGE)}")
     print(f"card      {files.join(bundle.folder(store, ran.bundle), bundle.PAGE)}")
     for each in verdicts:
         print(f"report    {each['report']}")

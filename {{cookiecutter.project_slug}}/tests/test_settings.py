@@ -148,9 +148,13 @@ def test_a_wrong_or_contradictory_framing_is_refused_with_line_and_reason(
 
 @pytest.mark.parametrize(
     ("line", "instead", "named"),
-    [("margin = 0.005", "margins = 0.005", "task.margin: Field required"), ("[leak]", "[leaks]", "leak: Field req")],
+    [
+        ("margin = 0.005", "margins = 0.005", "task.margins = 0.005: Extra inputs are not permitted"),
+        ("margin = 0.005", "", "task.margin: Field required"),
+        ("[leak]", "[leaks]", "leaks: Extra inputs are not permitted"),
+    ],
 )
-def test_what_the_framing_lacks_is_named(framed, line: str, instead: str, named: str) -> None:
+def test_what_the_framing_lacks_or_has_too_much_is_named(framed, line: str, instead: str, named: str) -> None:
     framed(FRAMING.read_text().replace(line, instead))
     with pytest.raises(ContractError, match=rf"^framing: {named}.*Edit ml/problem/framing\.toml, line \d+$"):
         framing()

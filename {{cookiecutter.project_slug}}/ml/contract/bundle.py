@@ -52,6 +52,11 @@ class Bundle:
         """The rung of the ladder that it is."""
         return str(self.manifest["rung"])
 
+    @property
+    def baseline(self) -> str:
+        """The digest of the simplest rung of its ladder; its own where it is that rung."""
+        return str(self.manifest["baseline"] or self.digest)
+
     @cached_property
     def scorer(self) -> Scorer:
         """The model, ready to score."""

@@ -248,7 +248,7 @@ def framing() -> Framing:
     try:
         return Framing.model_validate(tables)
     except ValidationError as error:
-        first = error.errors()[0]
+        first = min(error.errors(), key=lambda each: each["type"] != "extra_forbidden")  # a typing error before its gap
         cause = first.get("ctx", {}).get("error")
         key = cause.key if isinstance(cause, Contradiction) else ".".join(map(str, first["loc"][:2]))
         said = first["msg"].removeprefix("Value error, ")

@@ -43,7 +43,7 @@ def champion() -> str | None:
 
 def judged_against(bundle: Bundle) -> str:
     """Return the digest of what a bundle has to stand up to: what runs here, else the simplest rung of its ladder."""
-    return champion() or bundle.manifest["baseline"] or bundle.digest
+    return champion() or bundle.baseline
 
 
 def write(release: Release) -> None:

@@ -54,15 +54,16 @@ def gate(
     Writes verdict.json and gate.html below `verdicts` in the store. Raises ContractError for what is no verdict:
     a bundle that is absent or altered, days that the lake lacks.
     """
+    waived = waivers.read(settings().waivers_file, NAMES)
     new = bundles.load(store, challenger)
-    old = bundles.load(store, champion or new.manifest["baseline"] or challenger)
+    old = bundles.load(store, champion or new.baseline)
     simplest = new.manifest["baseline"]
     judged = case(lake, old, new, until, better, bundles.load(store, simplest) if simplest else None)
     checks = [check(judged) for check in track(asked(judged), "judging", total=len(asked(judged)))]
     now, pair = Clock("wall").now(), f"{new.digest}-{old.digest}"
     ledger.once(store, FROZEN_USES, new.digest, {"challenger": new.digest, "champion": old.digest})
     ledger.once(store, ATTEMPTS, f"{pair}-{now:%Y%m%dT%H%M%S%f}", {"until": str(judged.recent.rows.days.max())})
-    checks = waivers.waived(checks, waivers.read(settings().waivers_file, NAMES), now.date())
+    checks = waivers.waived(checks, waived, now.date())
     verdict = Verdict(
         answer=overall(check.counts for check in checks),
         claim="better" if judged.better else "not worse",

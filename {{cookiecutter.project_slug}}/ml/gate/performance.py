@@ -1,14 +1,15 @@
 """Is the challenger good enough? Paired losses on the same rows, with days as the unit of chance."""
 
+from dataclasses import replace
+
 import numpy as np
 
 from ml.contract.framing import framing
-from ml.contract.verdict import Check, Interval
+from ml.contract.verdict import Check, Interval, overall
 from ml.features.table import CATEGORIES, MISSING
 from ml.gate.case import Case, Judged
 from ml.pages.words import words
 from ml.statistics.inference import Answer, Ratio, below, days_needed, holm, ratio
-from ml.statistics.metrics import losses
 
 
 def primary(case: Case) -> Check:
@@ -30,12 +31,8 @@ def baseline(case: Case) -> Check:
     if case.simplest is None:
         said = "it is the simplest rung, or does not say which that is"
         return Check(name="baseline", question=question, answer="fail", said=said)
-    rows = case.recent.rows
-    losses_ = [
-        losses(rows.outcomes, scores)[framing().task.metric] for scores in (case.recent.challenger, case.simplest)
-    ]
-    found = ratio(losses_[0] - losses_[1], np.ones(len(rows.outcomes)), rows.days)
-    return held("baseline", question, "challenger minus simplest rung", found, 0.0)
+    against_it = replace(case.recent, champion=case.simplest)
+    return _against("baseline", question, against_it, 0.0, "challenger minus simplest rung")
 
 
 def frozen(case: Case) -> Check:
@@ -44,9 +41,9 @@ def frozen(case: Case) -> Check:
     return _against("frozen", f"Does the frozen test set show no regression beyond {margin:g}?", case.frozen, margin)
 
 
-def _against(name: str, question: str, judged: Judged, limit: float) -> Check:
+def _against(name: str, question: str, judged: Judged, limit: float, of: str = "challenger minus champion") -> Check:
     found = ratio(judged.difference, np.ones(len(judged.difference)), judged.rows.days)
-    return held(name, question, "challenger minus champion", found, limit)
+    return held(name, question, of, found, limit)
 
 
 def held(name: str, question: str, of: str, found: Ratio, limit: float) -> Check:
@@ -102,7 +99,7 @@ def slices(case: Case) -> Check:
     return Check(
         name="slices",
         question=question,
-        answer="fail" if "fail" in answers else "inconclusive" if "inconclusive" in answers else "pass",
+        answer=overall(answers),
         said="no slice has enough rows"
         if worst is None
         else f"{len(found)} slices with enough rows; {answers.count('fail')} worse, "

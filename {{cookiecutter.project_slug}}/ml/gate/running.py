@@ -9,7 +9,7 @@ import numpy as np
 
 from ml.contract.bundle import Bundle
 from ml.contract.framing import framing
-from ml.contract.verdict import Check
+from ml.contract.verdict import Check, overall
 from ml.features.table import Inputs
 from ml.gate.case import Case
 from ml.settings import ROOT
@@ -54,7 +54,7 @@ def cpu(case: Case) -> Check:
     return Check(
         name="cpu",
         question="Is a prediction within the CPU budget?",
-        answer="fail" if "fail" in answers else "inconclusive" if "inconclusive" in answers else "pass",
+        answer=overall(answers),
         said=f"{challenger.single:.0f} us a prediction (champion {champion.single:.0f}, limit "
         f"{budget.cpu_us_per_prediction:g}), {challenger.thousand:.1f} ms a thousand (champion "
         f"{champion.thousand:.1f}, limit {budget.cpu_ms_per_thousand:g}); the champion twice differs by {noise:.0%}"

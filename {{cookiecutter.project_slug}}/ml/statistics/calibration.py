@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 Floats = NDArray[np.float64]
 
 BINS = 10  # of equal mass
+LEAST = 1e-7  # scores are kept this far from 0 and 1 before their logit is taken
 STEPS = 12  # of Newton's method; it has converged long before
 
 
@@ -83,7 +84,7 @@ def recalibrated(
 
 def to_logit(scores: Floats) -> Floats:
     """Return the log odds of scores in 0..1, kept finite."""
-    inside = np.clip(scores, 1e-7, 1 - 1e-7)
+    inside = np.clip(np.asarray(scores, dtype=np.float64), LEAST, 1 - LEAST)
     return np.asarray(np.log(inside / (1 - inside)))
 
 

@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 from scipy.optimize import minimize_scalar
 from scipy.special import expit, logit
 
+from ml.statistics.calibration import to_logit
 from ml.statistics.metrics import losses
 
 Floats = NDArray[np.float64]
@@ -21,7 +22,7 @@ class Calibration(NamedTuple):
 
     def applied(self, scores: Floats) -> Floats:
         """Return calibrated probabilities of scores in 0..1."""
-        return np.asarray(expit(self.slope * logit(_inside(scores)) + self.intercept))
+        return np.asarray(expit(self.slope * to_logit(scores) + self.intercept))
 
 
 def towards(slope: float, base: float) -> Calibration:
@@ -47,8 +48,4 @@ def calibrate(scores: Floats, bases: Floats, outcomes: NDArray[np.int64]) -> flo
 def moved(scores: Floats, bases: Floats, slope: float) -> Floats:
     """Return scores moved towards the base rate of each row's own training days, or away from it."""
     base = logit(bases)
-    return np.asarray(expit(base + slope * (logit(_inside(scores)) - base)))
-
-
-def _inside(scores: Floats) -> Floats:
-    return np.clip(np.asarray(scores, dtype=np.float64), 1e-7, 1 - 1e-7)
+    return np.asarray(expit(base + slope * (to_logit(scores) - base)))

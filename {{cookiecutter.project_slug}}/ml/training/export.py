@@ -21,11 +21,11 @@ from ml.features.rows import Rows
 from ml.features.table import CATEGORIES, NUMBERS
 from ml.models.network import EmbeddingNetwork
 from ml.models.skew import Skewed
+from ml.statistics.calibration import LEAST
 from ml.training.calibrate import Calibration
 from ml.training.network_graph import network_graph
 
 TOLERANCE = 1e-5
-LEAST = 1e-7  # scores are kept this far from 0 and 1 before their logit is taken
 OUTPUT = "probabilities"
 OPSET = {"": 21, "ai.onnx.ml": 3}
 OPTIONS = {"zipmap": [True, False, "columns"], "nocl": [True, False]}

@@ -1,7 +1,7 @@
 """Step 4: fit one rung of the ladder: compared on later days, calibrated by them, then fitted on all of them.
 
-The newest days, the test weeks, and the frozen test set are not looked at here. Rungs know nothing of each other,
-so they may be trained side by side and in any order.
+Nothing is fitted, compared or calibrated on the newest days, the test weeks, or on the frozen test set; their inputs
+serve to prove the exported graph. Rungs know nothing of each other, so they may be trained side by side, in any order.
 """
 
 from pathlib import Path
