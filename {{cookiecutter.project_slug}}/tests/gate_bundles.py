@@ -54,7 +54,9 @@ class Workshop:
             told["ladder"][told["rung"]]["test"][framing().task.metric]["value"] = float(loss)
         if on is not None:
             told["leakage"] = [probe._asdict() for probe in probes(on)]
-            core["fitted_on.json"] = bundles.dump(fitted_on(on, sorted(set(on.days.tolist()))))
+            days = sorted(set(on.days.tolist()))
+            told["fit"]["span"] = [days[0], days[-1]]
+            core["fitted_on.json"] = bundles.dump(fitted_on(on, days))
         core[bundles.MANIFEST] = bundles.dump(told | manifest)
         return bundles.load(self.store, bundles.save(self.store, core, {}))
 

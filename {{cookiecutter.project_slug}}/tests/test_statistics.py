@@ -98,7 +98,7 @@ def test_estimates_are_the_same_for_the_same_seed() -> None:
 
 def test_slope_and_intercept_are_those_of_a_logistic_regression_on_the_logit() -> None:
     generator = np.random.default_rng(5)
-    logits = generator.normal(-2, 1, 4000)
+    logits = generator.normal(-2, 0.6, 4000)
     outcomes = (generator.random(4000) < 1 / (1 + np.exp(-(0.6 * logits + 0.4)))).astype(int)
     days = np.repeat(np.arange(8), 500)
     found = estimates(outcomes, 1 / (1 + np.exp(-logits)), days, COSTS, draws=50)
