@@ -159,7 +159,10 @@ def gate(
     champion: Annotated[
         str | None, typer.Option(help="What it is judged against; by default what is released, else the simplest rung.")
     ] = None,
-    until: Day = None,
+    until: Annotated[
+        datetime | None,
+        typer.Option(formats=["%Y-%m-%d"], help="Last day that decides; by default the last either was tested on."),
+    ] = None,
     better: Annotated[
         bool, typer.Option("--better", help="Claim that the challenger is better, not only no worse.")
     ] = False,
@@ -222,7 +225,9 @@ def replay(
 @app.command()
 @verb
 def monitor(
-    until: Day = None,
+    until: Annotated[
+        datetime | None, typer.Option(formats=["%Y-%m-%d"], help="Last day to look at; by default the newest.")
+    ] = None,
     report: Annotated[Path | None, typer.Option(help="Where the HTML report goes; by default below the store.")] = None,
 ) -> None:
     """Compare what was served with what was trained on; write the report and the verdict."""
