@@ -197,6 +197,19 @@ def release(
 
 @app.command()
 @verb
+def materialize(
+    until: Annotated[
+        datetime | None, typer.Option(formats=["%Y-%m-%d"], help="Last day, UTC; by default the history's last.")
+    ] = None,
+) -> None:
+    """Fill the online store with what the lake's history knows at the end of a day."""
+    from ml.features.materialize import materialize
+
+    materialize(settings().lake_url, settings().online_url, until.date() if until else None)
+
+
+@app.command()
+@verb
 def serve(
     host: Annotated[str | None, typer.Option(help="Address to listen on; by default from project.toml.")] = None,
     port: Annotated[int | None, typer.Option(help="Port to listen on; by default from project.toml.")] = None,
@@ -205,6 +218,17 @@ def serve(
     from ml.serving.server import serve
 
     serve(host or settings().serve.host, port or settings().serve.port)
+
+
+@app.command()
+@verb
+def stream(
+    once: Annotated[bool, typer.Option("--once", help="End when all that is there now has been read.")] = False,
+) -> None:
+    """Fold events into the online store as they happen, from Kafka or from files, until stopped."""
+    from ml.stream.run import stream
+
+    stream(once)
 
 
 @app.command()
@@ -224,6 +248,16 @@ def replay(
 
 @app.command()
 @verb
+def label() -> None:
+    """Join what was predicted with what came of it; write labels, coverage and delays."""
+    with Bar("joining predictions and outcomes"):
+        from ml.labelling.label import label
+
+        label()
+
+
+@app.command()
+@verb
 def monitor(
     until: Annotated[
         datetime | None, typer.Option(formats=["%Y-%m-%d"], help="Last day to look at; by default the newest.")
@@ -232,9 +266,23 @@ def monitor(
 ) -> None:
     """Compare what was served with what was trained on; write the report and the verdict."""
     with Bar("looking at what was served"):
+        from ml.labelling.label import label
         from ml.monitoring.monitor import monitor
 
+        label()  # else old labels would be judged
         monitor(until.date() if until else None, report)
+
+
+@app.command()
+@verb
+def skew(
+    sample: Annotated[int, typer.Option(min=1, help="Served requests to compare.")] = 1000,
+) -> None:
+    """Send served requests through the offline path: exit code 0 where every feature is the same, 10 where not."""
+    from ml.contract.verdict import EXIT
+    from ml.monitoring.skew import skew
+
+    raise typer.Exit(EXIT["fail" if skew(sample).differing else "pass"])
 
 
 @app.command()

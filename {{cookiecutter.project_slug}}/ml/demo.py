@@ -12,7 +12,10 @@ from typing import Any
 
 from ml.contract import bundle, verdict
 from ml.delivery.release import release
+from ml.features.table import NAMES
+from ml.labelling.label import label
 from ml.monitoring.monitor import monitor
+from ml.monitoring.skew import Skew, skew
 from ml.pipeline.run import Run, run
 from ml.progress import say, table
 from ml.replay import replay
@@ -22,6 +25,7 @@ from ml.statistics.metrics import Estimate, digits
 from ml.store import files
 
 ENVIRONMENT = "demo"
+SAMPLE = 2000  # served requests that go through the offline path again
 
 
 def demo() -> None:
@@ -41,7 +45,8 @@ def _demo() -> None:
         ran = run(conf.data.since, conf.data.until)
     with _timed(seconds, "release"):
         release(conf.store_url, ran.bundle)
-    shutil.rmtree(files.local(conf.events_url, "events"))  # simulated time begins anew
+    for begun in (conf.events_url, conf.labels_url, conf.online_url):  # simulated time begins anew
+        shutil.rmtree(files.local(begun, "what earlier demos left"))
     verdicts = []
     host, port = conf.serve.host, server.free_port()
     log = files.local(conf.reports_url, "reports") / "serve.log"
@@ -52,9 +57,13 @@ def _demo() -> None:
         for since, until in conf.demo.replays:
             with _timed(seconds, "replay"):
                 replay(conf.lake_url, since, until, url)
+            with _timed(seconds, "label"):
+                label()
             with _timed(seconds, "monitor"):
                 verdicts.append(monitor(until))
-    _show(ran, url, verdicts, seconds)
+    with _timed(seconds, "skew"):
+        skewed = skew(SAMPLE)
+    _show(ran, url, verdicts, skewed, seconds)
 
 
 @contextmanager
@@ -67,7 +76,7 @@ def _timed(seconds: dict[str, float], verb: str) -> Iterator[None]:
         seconds[verb] = seconds.get(verb, 0.0) + time.monotonic() - began
 
 
-def _show(ran: Run, url: str, verdicts: list[dict[str, Any]], seconds: dict[str, float]) -> None:
+def _show(ran: Run, url: str, verdicts: list[dict[str, Any]], skewed: Skew, seconds: dict[str, float]) -> None:
     """Print the closing table and where to look next."""
     store = settings().store_url
     found = bundle.load(store, ran.bundle)
@@ -86,6 +95,8 @@ def _show(ran: Run, url: str, verdicts: list[dict[str, Any]], seconds: dict[str,
         if judged
         else "",
         "served": f"{sum(each['rows'] for each in verdicts):,} predictions at {url}, stopped again",
+        "skew": f"{len(skewed.differing)} of {len(NAMES)} features were served otherwise than trained, "
+        f"of {skewed.compared:,} requests",
     }
     for each in verdicts:
         asks = "alarm, asks to be retrained" if each["status"] == "alarm" else "quiet"

@@ -1,9 +1,10 @@
-"""Plays the world outside: sends later real records to the running service when they were due, and outcomes once known.
+"""Plays the world outside: what happens, records when they are due, and their outcomes once known.
 
-Simulated time passes in steps of an hour; each request carries its own time, which a service with a simulated
-clock takes for now.
+Simulated time passes in steps. In each, the events that became available are folded into the online store first; then
+the service gets its requests, each with its own time, which a service with a simulated clock takes for now.
 """
 
+from contextlib import closing
 from datetime import date
 from typing import Any
 
@@ -13,11 +14,14 @@ import pandas as pd
 
 from ml.contract.framing import framing
 from ml.errors import ContractError
+from ml.features.materialize import Feed
 from ml.features.table import columns_of_frame, json_of_frame
+from ml.online.store import connect
 from ml.problem import schema, source
 from ml.progress import say, track
+from ml.settings import settings
 
-HOUR = np.timedelta64(1, "h")
+STEP = np.timedelta64(15, "m")
 TIME = "X-Simulated-Time"
 
 
@@ -32,17 +36,18 @@ def replay(lake: str, since: date, until: date, url: str, single: bool = False) 
     sent = np.array(json_of_frame(records), dtype=object)
     outcomes = records[framing().task.positive].to_numpy() == 1
     ids = np.empty(len(sent), dtype=object)
-    hours = np.arange(due.min().astype("datetime64[h]"), known.max().astype("datetime64[h]") + HOUR)
-    with httpx.Client(base_url=url, timeout=60) as client:
-        for hour in track(hours, "replaying hours", total=len(hours)):
-            now = np.flatnonzero((due >= hour) & (due < hour + HOUR))
+    steps = np.arange(due.min().astype("datetime64[h]").astype("datetime64[m]"), known.max() + STEP, STEP)
+    with httpx.Client(base_url=url, timeout=60) as client, closing(connect(settings().online_url)) as store:
+        feed = Feed(lake, store, days[0])
+        for step in track(steps, "replaying quarters of an hour", total=len(steps)):
+            now = np.flatnonzero((due >= step) & (due < step + STEP))
             for rows in np.split(now, len(now)) if single and len(now) else [now]:
                 if len(rows):
-                    ids[rows] = [
-                        answer["request_id"]
-                        for answer in _post(client, "/predict", sent[rows].tolist(), due[rows].max())
-                    ]
-            rows = np.flatnonzero((known >= hour) & (known < hour + HOUR))
+                    moment = due[rows].max()
+                    feed.up_to(int(moment.astype("datetime64[s]").astype(np.int64)))
+                    answers = _post(client, "/predict", sent[rows].tolist(), moment)
+                    ids[rows] = [answer["request_id"] for answer in answers]
+            rows = np.flatnonzero((known >= step) & (known < step + STEP))
             if len(rows):
                 observed = [{"request_id": ids[row], "outcome": bool(outcomes[row])} for row in rows]
                 _post(client, "/outcomes", observed, known[rows].max())

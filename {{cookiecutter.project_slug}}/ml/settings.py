@@ -64,6 +64,21 @@ class Release(Table):
     bundle: str | None = Field(default=None, pattern=r"^[0-9a-f]{64}$")
 
 
+class Online(Table):
+    """Where the online feature store lies: a Redis that several nodes reach, or where it is empty a directory."""
+
+    url: str
+
+
+class Stream(Table):
+    """Where events come from: Kafka's bootstrap servers, or, where they are empty, files in a folder."""
+
+    brokers: str
+    topic_prefix: str = Field(min_length=1)
+    inbox: str = Field(min_length=1)
+    metrics_port: int = Field(ge=0, le=65535)
+
+
 class Serve(Table):
     """Where the service listens and whose time it believes."""
 
@@ -97,6 +112,8 @@ class Settings(Table):
     data: Data
     train: Train
     release: Release
+    online: Online
+    stream: Stream
     serve: Serve
     monitor: Monitor
     demo: Demo
@@ -128,6 +145,16 @@ class Settings(Table):
     def events_url(self) -> str:
         """Where this environment's predictions and outcomes are logged."""
         return f"{self.store_url}/events/{self.release.environment}"
+
+    @property
+    def labels_url(self) -> str:
+        """Where this environment's predictions lie with what came of them."""
+        return f"{self.store_url}/labels/{self.release.environment}"
+
+    @property
+    def online_url(self) -> str:
+        """Where this environment's online store lies; a Redis is one environment's alone, by its database or host."""
+        return self.online.url or f"{self.store_url}/online/{self.release.environment}"
 
     @property
     def reports_url(self) -> str:

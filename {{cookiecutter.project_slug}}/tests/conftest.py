@@ -14,12 +14,16 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import httpx
+import numpy as np
 import pandas as pd
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from ml.contract import bundle as bundles
 from ml.contract import events
+from ml.features.definition import Columns
+from ml.features.rows import records_of
+from ml.features.table import WINDOWED
 from ml.problem import source
 from ml.serving.server import free_port, running
 from ml.settings import settings
@@ -127,9 +131,14 @@ def bundle(shared: Path, lake: str) -> tuple[str, str]:
 
 @pytest.fixture(scope="session")
 def records(lake: str) -> pd.DataFrame:
-    """Three days of raw records, of a month that training did not see."""
-    days = pd.date_range("2013-04-01", "2013-04-03").date
-    return pd.concat([source.read(lake, day) for day in days], ignore_index=True)
+    """Three days of raw records and what was known, of a month that training did not see."""
+    return records_of(lake, pd.date_range("2013-04-01", "2013-04-03").date.tolist())
+
+
+def nothing_known(columns: Columns) -> Columns:
+    """Return records as they are when the online store is empty."""
+    rows = len(next(iter(columns.values())))
+    return {**columns, **{feature.name: np.full(rows, np.nan) for feature in WINDOWED}}
 
 
 def copy_of_bundle(bundle: tuple[str, str], store: Path) -> Path:

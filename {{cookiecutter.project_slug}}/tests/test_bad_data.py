@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 
 from ml.errors import ContractError
-from ml.problem import source
+from ml.features.rows import records_of
 from ml.problem.schema import KEY
 from ml.training.register import Made, register
 from ml.training.validate import validate
@@ -25,7 +25,7 @@ Change = Callable[[pd.DataFrame], pd.DataFrame]
 @pytest.fixture(scope="module")
 def good(lake: str) -> pd.DataFrame:
     """Two days of real records."""
-    return pd.concat([source.read(lake, day) for day in (FIRST, LAST)], ignore_index=True)
+    return records_of(lake, [FIRST, LAST])
 
 
 @pytest.fixture

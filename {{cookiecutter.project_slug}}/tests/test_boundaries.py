@@ -11,23 +11,28 @@ import pytest
 ML = Path(__file__).resolve().parents[1] / "ml"
 MODULES = sorted(ML.rglob("*.py"))
 
-SUBSYSTEMS = ("training", "gate", "serving", "monitoring")
+SUBSYSTEMS = ("training", "gate", "serving", "labelling", "monitoring", "stream")
 
 # Each outside tool and the only modules that know it.
 HOMES = {
     "bentoml": ["serving/service.py"],
+    "confluent_kafka": ["stream/broker.py"],
+    "duckdb": ["features/asof.py"],
     "fsspec": ["store/files.py"],
     "great_expectations": ["training/validate.py"],
     "httpx": ["replay.py", "serving/server.py"],
     "jinja2": ["pages/page.py"],
     "kfp": ["pipeline/run.py", "pipeline/steps.py"],
     "lightgbm": ["problem/models.py", "training/export.py"],
+    "lmdb": ["online/embedded.py"],
     "matplotlib": ["pages/picture.py"],
     "onnx": ["training/export.py", "training/network_graph.py"],
     "onnxmltools": ["training/export.py"],
     "onnxruntime": ["contract/scorer.py"],
     "optuna": ["training/tune.py"],
-    "prometheus_client": ["serving/counters.py"],
+    "prometheus_client": ["serving/counters.py", "stream/counters.py"],
+    "pyflink": ["stream/flink.py"],
+    "redis": ["online/networked.py"],
     "rich": ["progress.py"],
     "skl2onnx": ["training/export.py"],
     "torch": ["models/descent.py"],
@@ -39,15 +44,16 @@ HOMES = {
 # What each folder may import of ml; what is not named here may import anything.
 KNOWS = {
     "store": {"errors", "store"},
+    "online": {"errors", "store", "online"},
     "statistics": {"statistics"},
     "pages": {"statistics", "pages"},
     "models": {"errors", "features", "models"},
-    "features": {"errors", "progress", "contract", "features", "problem"},
+    "features": {"errors", "progress", "contract", "features", "online", "problem"},
     "problem": {"errors", "features", "models", "problem", "store"},
     "contract": {"errors", "settings", "store", "statistics", "features", "problem", "contract"},
 }
 SHARED = {"contract", "errors", "features", "models", "pages", "problem", "processes", "progress", "settings"}
-SHARED |= {"statistics", "store"}
+SHARED |= {"online", "statistics", "store"}
 
 
 def imports(module: Path) -> Iterator[str]:
@@ -92,6 +98,8 @@ def test_only_the_clock_reads_the_time() -> None:
 
 def test_the_service_loads_no_training_library() -> None:
     heavy = (
+        "confluent_kafka",
+        "duckdb",
         "great_expectations",
         "kfp",
         "lightgbm",

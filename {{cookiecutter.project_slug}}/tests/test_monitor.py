@@ -17,13 +17,13 @@ from ml.contract.bundle import Bundle
 from ml.contract.profile import Profile
 from ml.contract.reference import Bins
 from ml.errors import ContractError
+from ml.features.rows import days_of, records_of
 from ml.features.table import NAMES, columns_of_frame, inputs
 from ml.monitoring import drift, monitor
 from ml.monitoring.look import judge
 from ml.monitoring.observations import Observations
 from ml.monitoring.report import render
 from ml.monitoring.signal import signal, windows
-from ml.problem import source
 
 BROWSER = shutil.which("chromium") or shutil.which("google-chrome")
 
@@ -36,11 +36,9 @@ def champion(bundle: tuple[str, str]) -> Bundle:
 
 def served(champion: Bundle, lake: str, since: str, until: str) -> Observations:
     """What the service would have logged for the flights of some days, outcomes included."""
-    days = pd.date_range(since, until).date
-    parts = [source.read(lake, day) for day in days]
-    named = np.repeat([str(day) for day in days], [len(part) for part in parts])
-    records = pd.concat(parts, ignore_index=True)
-    given = inputs(columns_of_frame(records))
+    records = records_of(lake, pd.date_range(since, until).date.tolist())
+    columns = columns_of_frame(records)
+    given, named = inputs(columns), days_of(columns)
     frame = pd.DataFrame(np.hstack([given.numbers.astype(object), given.categories]), columns=NAMES)
     frame[list(NAMES[: given.numbers.shape[1]])] = given.numbers
     return Observations(frame, champion.scorer.score(given), records.disrupted.to_numpy(float), named)

@@ -7,7 +7,7 @@ from typing import Any
 import httpx
 import pandas as pd
 import pytest
-from conftest import NOON, Server
+from conftest import NOON, Server, nothing_known
 
 from ml.contract import bundle as bundles
 from ml.contract import events
@@ -38,7 +38,8 @@ def test_answers_are_what_the_bundle_says(
 ) -> None:
     sent, loaded = many(records, 100), bundles.load(*bundle)
     answers = client.post("/predict", json=sent).json()
-    scores = loaded.scorer.score(inputs(columns_of([Flight.model_validate(each, strict=False) for each in sent])))
+    given = nothing_known(columns_of([Flight.model_validate(each, strict=False) for each in sent]))
+    scores = loaded.scorer.score(inputs(given))
     assert [answer["score"] for answer in answers] == pytest.approx(scores.tolist(), abs=1e-6)
     assert [answer["decision"] for answer in answers] == (scores >= loaded.threshold).tolist()
     assert {answer["bundle"] for answer in answers} == {server.digest}

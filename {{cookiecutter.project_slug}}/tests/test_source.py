@@ -60,12 +60,13 @@ def both(year: pd.DataFrame, raw: pd.DataFrame) -> pd.DataFrame:
 
 
 def fingerprints(lake: str) -> dict[str, tuple[int, int]]:
-    return {path.name: (path.stat().st_ino, path.stat().st_mtime_ns) for path in Path(lake).iterdir()}
+    there = [path for path in Path(lake).rglob("*") if path.is_file()]
+    return {str(path.relative_to(lake)): (path.stat().st_ino, path.stat().st_mtime_ns) for path in there}
 
 
 def test_every_day_is_one_partition(published: str, year: pd.DataFrame) -> None:
     assert source.days(published) == YEAR
-    assert sorted(path.name for path in Path(published).iterdir()) == [f"day={day}.parquet" for day in YEAR]
+    assert files.names(published) == [*(f"day={day}.parquet" for day in YEAR), "events"]
     due = (year.scheduled_departure - schema.TWO_HOURS).dt.tz_convert("America/New_York").dt.strftime("%Y-%m-%d")
     assert (due == year.day).all()
 
@@ -78,6 +79,7 @@ def test_publishing_again_rewrites_nothing(copy: str) -> None:
 
 def test_a_backfill_writes_the_absent_days_alone_and_as_they_were(copy: str, published: str) -> None:
     gone = {f"day={day}.parquet" for day in (DAY, date(2013, 3, 10), date(2013, 12, 31))}
+    gone |= {f"events/{kind}/day={DAY}.parquet" for kind in ("arrival", "weather")}
     for name in gone:
         Path(copy, name).unlink()
     before = fingerprints(copy)
@@ -91,7 +93,7 @@ def test_a_backfill_writes_the_absent_days_alone_and_as_they_were(copy: str, pub
 def test_a_file_that_a_crash_left_half_written_is_no_day(copy: str) -> None:
     Path(copy, ".writing-abc").write_bytes(b"PAR1")
     assert source.days(copy) == YEAR
-    assert files.names(copy) == [f"day={day}.parquet" for day in YEAR]
+    assert files.names(copy) == [*(f"day={day}.parquet" for day in YEAR), "events"]
 
 
 def test_a_day_is_read_from_its_own_partition_alone(copy: str, published: str) -> None:

@@ -16,7 +16,6 @@ from ml.errors import ContractError
 from ml.features.leakage import probes, refuse_leaks
 from ml.features.rows import Rows, records_of, rows_of, to_parquet
 from ml.features.table import NAMES, NUMBERS, Inputs
-from ml.problem import source
 from ml.training.evaluate import choose
 from ml.training.features import features
 from ml.training.train import train
@@ -26,8 +25,7 @@ from ml.training.window import folds, split
 @pytest.fixture(scope="module")
 def records(lake: str) -> pd.DataFrame:
     """Six weeks of real records."""
-    days = pd.date_range("2013-01-01", "2013-02-11").date
-    return pd.concat([source.read(lake, day) for day in days], ignore_index=True)
+    return records_of(lake, pd.date_range("2013-01-01", "2013-02-11").date.tolist())
 
 
 def test_the_simplest_rung_within_the_margin_of_the_best_is_chosen() -> None:

@@ -16,10 +16,10 @@ from ml.contract.reference import Reference
 from ml.contract.schema import record_type
 from ml.contract.scorer import Scorer
 from ml.errors import ContractError
-from ml.features.table import NAMES, columns_of, inputs
+from ml.features.table import NAMES, WINDOWED, columns_of, inputs
 from ml.store import files
 
-CONTRACT = 2  # raised when a service of today could misread a bundle of tomorrow
+CONTRACT = 3  # raised when a service of today could misread a bundle of tomorrow
 MANIFEST = "bundle.json"
 NEWEST = "newest"
 PROFILE = "reference.whylogs"  # beside the core, as is the card
@@ -70,7 +70,9 @@ class Bundle:
     def replay_golden(self) -> int:
         """Score the golden records again and return how many; raises ContractError when one differs."""
         records = [record_type().model_validate_json(json.dumps(each["record"])) for each in self.golden]
-        scores = self.scorer.score(inputs(columns_of(records)))
+        known = {name: [each["known"].get(name) for each in self.golden] for name in (each.name for each in WINDOWED)}
+        columns = columns_of(records) | {name: np.array(values, np.float64) for name, values in known.items()}
+        scores = self.scorer.score(inputs(columns))
         apart = np.abs(scores - np.array([each["score"] for each in self.golden]))
         if not len(apart) or not apart.max() <= TOLERANCE:  # so that NaN is no match
             worst = f"{apart.max():.2g}" if len(apart) else "no golden record"

@@ -49,9 +49,14 @@ class Event(BaseModel):
 
 
 class Prediction(Event):
-    """What the model was given and what it answered; a number that was missing is None, a category ""."""
+    """What the model was given and what it answered; a number that was missing is None, a category "".
+
+    `key` holds the record's key fields, by which it is found again in the lake. `time` is also the moment as of which
+    the windowed features were read.
+    """
 
     kind: Literal["prediction"] = "prediction"
+    key: dict[str, float | str]
     bundle: str
     score: float
     decision: bool

@@ -75,6 +75,13 @@ class Time(Table):
         return name
 
 
+class Label(Table):
+    """How long an outcome is waited for, and what becomes of a prediction that gets none."""
+
+    attribution_hours: float = Field(gt=0, description="from prediction on; an outcome that comes later corrects")
+    absent: Literal["drop", "negative"] = Field(description="what a prediction without an outcome is taken for")
+
+
 class Frozen(Table):
     """The test set that never changes: whole days that no training sees."""
 
@@ -160,6 +167,7 @@ class DataLimits(Table):
 
     rows_per_day: int = Field(ge=1)
     freshness_days: int = Field(ge=0, description="age of the newest record at the window's end")
+    known: float = Field(ge=0, le=1, description="share of records for which a windowed feature is known, at least")
 
 
 class Leak(Table):
@@ -191,6 +199,7 @@ class Framing(Table):
     task: Task
     cost: Cost
     time: Time
+    label: Label
     frozen: Frozen
     gate: Limits
     slices: Slices
@@ -207,6 +216,11 @@ class Framing(Table):
                 "task.margin",
                 self.task.margin <= self.gate.margin,
                 "rungs may differ by more than gate.margin lets pass",
+            ),
+            (
+                "label.attribution_hours",
+                self.label.attribution_hours >= self.time.label_delay_hours,
+                f"time.label_delay_hours are {self.time.label_delay_hours:g}",
             ),
             ("gate.days", self.gate.days <= self.time.test_days, f"time.test_days are only {self.time.test_days}"),
             ("frozen.until", len(self.frozen.days) >= self.gate.days, f"{len(self.frozen.days)} days, of gate.days"),

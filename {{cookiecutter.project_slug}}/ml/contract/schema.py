@@ -1,7 +1,7 @@
-"""Reads the problem's record class: the one place where columns are described serves everything else.
+"""Reads the problem's record and event classes: the one place where columns are described serves everything else.
 
-Great Expectations' suite, the request model, OpenAPI, the training dtypes and the monitor's reference are
-all derived from the fields listed here.
+Great Expectations' suite, the request model, OpenAPI, the training dtypes, the monitor's reference and the messages
+of the stream are all derived from the fields listed here.
 """
 
 from dataclasses import dataclass
@@ -82,10 +82,10 @@ def _limits(name: str, plain: type, marks: list[Any]) -> dict[str, Any]:
 
 
 @cache
-def columns() -> tuple[Column, ...]:
-    """Return the record's columns in the order of the class; raises ContractError for an unusable type."""
+def columns(of: type[BaseModel] = schema.Record) -> tuple[Column, ...]:
+    """Return the columns of records, or of events, in the order of the class; raises ContractError for other types."""
     found = []
-    for name, info in schema.Record.model_fields.items():
+    for name, info in of.model_fields.items():
         plain, optional, marks = _plain(info.annotation, name)
         found.append(
             Column(name, KINDS[plain], plain is int, optional, **_limits(name, plain, [*info.metadata, *marks]))

@@ -1,8 +1,9 @@
 """Rows that a model is fitted and judged on: features, outcome, local day and key of each record."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from ml.contract.framing import FILE, framing
 from ml.errors import ContractError
 from ml.features import calendar
 from ml.features.definition import Columns
+from ml.features.history import History
 from ml.features.table import CATEGORIES, DAY, KEY, NAMES, NUMBERS, Inputs, columns_of_frame, inputs
 from ml.problem import schema, source
 from ml.progress import track
@@ -70,17 +72,40 @@ def days_of(columns: Columns) -> NDArray[np.object_]:
 
 
 def records_of(lake: str, days: Sequence[date]) -> pd.DataFrame:
-    """Return the raw records of some days; raises ContractError when the lake lacks one."""
+    """Return the raw records of some days, and beside them what was known of their entities when each was due.
+
+    Raises ContractError when the lake lacks a day of records or of the events before them.
+    """
     if absent := sorted(set(days) - set(source.days(lake))):
         broken = f"{lake} has no partition of {absent[0]} ({len(absent)} days absent)"
         raise ContractError("data", broken, "Edit [data] in project.toml")
+    return pd.concat(track(by_week(lake, days), "reading weeks"), ignore_index=True)
+
+
+def by_week(lake: str, days: Iterable[date]) -> Iterator[pd.DataFrame]:
+    """Yield the records of some days, a week at a time: a join has a price of its own, however small it is."""
+    history = History(lake)
+    for _, week in groupby(sorted(days), key=lambda day: day.toordinal() // 7):
+        yield _with_known(history, _read(lake, week))
+
+
+def _read(lake: str, days: Iterable[date]) -> pd.DataFrame:
+    """Return the records of some days as they were written."""
     partitions = []
-    for day in track(days, "reading days", len(days)):
+    for day in days:
         partitions.append(source.read(lake, day))
-        if len(strange := partitions[-1][days_of(columns_of_frame(partitions[-1])) != str(day)]):
-            broken = f"the partition of {day} holds {len(strange)} records whose prediction is due on another day"
+        if strange := int((days_of(columns_of_frame(partitions[-1])) != str(day)).sum()):
+            broken = f"the partition of {day} holds {strange} records whose prediction is due on another day"
             raise ContractError("data", broken, "Edit ml/problem/source.py")
     return pd.concat(partitions, ignore_index=True)
+
+
+def _with_known(history: History, records: pd.DataFrame) -> pd.DataFrame:
+    """Return records with the windowed features as of each prediction."""
+    columns = columns_of_frame(records)
+    return records.assign(
+        **history.join(columns, schema.predicted_at(columns).astype("datetime64[s]").astype(np.int64))
+    )
 
 
 def to_parquet(rows: Rows) -> bytes:

@@ -1,6 +1,6 @@
 """From records to the model's input: the same few lines for one request, for a bulk, and for the training table."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -10,7 +10,10 @@ from pydantic import BaseModel
 from ml.contract import schema
 from ml.errors import ContractError
 from ml.features.definition import Array, Columns, Feature
+from ml.features.group import groups_of
 from ml.problem.features import FEATURES
+from ml.problem.schema import KEY as IDENTITY
+from ml.problem.schema import Record
 
 if TYPE_CHECKING:  # serving has no data frames
     import pandas as pd
@@ -18,6 +21,8 @@ if TYPE_CHECKING:  # serving has no data frames
 NUMBERS = tuple(feature for feature in FEATURES if feature.kind == "number")
 CATEGORIES = tuple(feature for feature in FEATURES if feature.kind == "category")
 NAMES = tuple(feature.name for feature in (*NUMBERS, *CATEGORIES))
+GROUPS = groups_of(FEATURES)
+WINDOWED = tuple(feature for group in GROUPS for feature in group.features)
 
 DAY, KEY, SCORE = "day", "key", "score"  # columns of ours beside the features
 if taken := {DAY, KEY, SCORE} & set(NAMES):
@@ -50,18 +55,21 @@ def _array(values: Sequence[Any], kind: str) -> Array:
     return np.array(values, dtype=object)
 
 
-def columns_of(records: Sequence[BaseModel]) -> Columns:
-    """Return records as one array a field: float64 (NaN for None), objects (None for None) or UTC datetime64[s]."""
+def columns_of(records: Sequence[BaseModel], kind: type[BaseModel] = Record) -> dict[str, Array]:
+    """Return records, or events of a kind, as one array a field.
+
+    Numbers are float64 (NaN for None), texts objects (None for None), times UTC datetime64[s].
+    """
     return {
         column.name: _array([getattr(record, column.name) for record in records], column.kind)
-        for column in schema.columns()
+        for column in schema.columns(kind)
     }
 
 
-def columns_of_frame(frame: "pd.DataFrame") -> Columns:
-    """Return a frame of records as one array a field, the same arrays as `columns_of` gives for the records."""
+def columns_of_frame(frame: "pd.DataFrame", kind: type[BaseModel] = Record) -> dict[str, Array]:
+    """Return a frame of records, or of events, as `columns_of` does; and windowed features that were joined to it."""
     found: dict[str, Array] = {}
-    for column in schema.columns():
+    for column in schema.columns(kind):
         values = frame[column.name]
         if column.kind == "number":
             found[column.name] = values.to_numpy(np.float64, na_value=np.nan)
@@ -69,7 +77,7 @@ def columns_of_frame(frame: "pd.DataFrame") -> Columns:
             found[column.name] = values.dt.tz_convert("UTC").dt.tz_localize(None).to_numpy("datetime64[s]")
         else:
             found[column.name] = values.astype(object).where(values.notna(), None).to_numpy(object)
-    return found
+    return found | {each.name: frame[each.name].to_numpy(np.float64) for each in WINDOWED if each.name in frame}
 
 
 def json_of_frame(frame: "pd.DataFrame") -> list[dict[str, Any]]:
@@ -101,3 +109,17 @@ def inputs(records: Columns) -> Inputs:
     categories = _stack(CATEGORIES, records, rows, object)
     categories[categories == None] = MISSING  # noqa: E711 - elementwise
     return Inputs(_stack(NUMBERS, records, rows, np.float32), categories)
+
+
+def features_of(given: Inputs) -> Iterator[dict[str, float | str | None]]:
+    """Yield each row's features by name, None for a number that is missing."""
+    for numbers, categories in zip(given.numbers.tolist(), given.categories.tolist(), strict=True):
+        plain = [None if number != number else number for number in numbers]
+        yield dict(zip(NAMES, [*plain, *categories], strict=True))
+
+
+def keys_of(records: Columns) -> list[dict[str, float | str]]:
+    """Return what names each record, by field; times as ISO 8601, UTC."""
+    fields = [records[name] for name in IDENTITY]
+    plain = [np.datetime_as_string(each) if each.dtype.kind == "M" else each for each in fields]
+    return [dict(zip(IDENTITY, row, strict=True)) for row in zip(*(each.tolist() for each in plain), strict=True)]

@@ -53,7 +53,7 @@ def look(until: date | None) -> Look:
     """
     conf = settings()
     champion = bundle.load(conf.store_url, release.read().champion)
-    served = observe(files.local(conf.events_url, "events"), champion.digest)
+    served = observe(conf.labels_url, champion.digest)
     trained = Profile.load(files.read(files.join(bundle.folder(conf.store_url, champion.digest), bundle.PROFILE)))
     return judge(champion, trained, served, served.window(until, conf.monitor.window_days))
 

@@ -1,15 +1,12 @@
-"""What was served and what came of it: predictions of one bundle joined with the outcomes that have arrived."""
+"""What was served and what came of it: the labelled predictions of one bundle."""
 
 from dataclasses import dataclass
 from datetime import date, timedelta
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from ml.contract import events
-from ml.contract.framing import framing
-from ml.features import calendar
+from ml.contract import labels
 from ml.features.table import NUMBERS
 
 
@@ -18,7 +15,7 @@ class Observations:
     """Rows of served predictions.
 
     `features` has a column a feature; `scores` and `days` (local, ISO 8601) a value a row; `outcomes` is 0 or 1,
-    NaN where none has arrived.
+    NaN where there is none to go by.
     """
 
     features: pd.DataFrame
@@ -43,24 +40,17 @@ class Observations:
         return self.where((self.days >= first) & (self.days <= (days[-1] if len(days) else "")))
 
 
-def observe(folder: Path, bundle: str) -> Observations:
-    """Read the event log; of several outcomes for one request the last counts."""
-    predictions, observed = [], []
-    for event in events.read(folder):
-        if event["kind"] == "outcome":
-            observed.append(event)
-        elif event["bundle"] == bundle:
-            predictions.append(event)
-    observed.sort(key=lambda event: event["time"])
-    outcomes = {event["request_id"]: float(event["outcome"]) for event in observed}
-    times = np.array([event["time"].replace(tzinfo=None) for event in predictions], dtype="datetime64[s]")
-    features = pd.DataFrame([event["features"] for event in predictions])
+def observe(url: str, bundle: str) -> Observations:
+    """Read what one bundle predicted from the labelled table; raises ContractError where there is none."""
+    rows = labels.read(url)
+    rows = rows[rows.bundle == bundle].reset_index(drop=True)
+    features = labels.features(rows)
     for feature in NUMBERS:
         if feature.name in features:
             features[feature.name] = features[feature.name].astype(np.float32)
     return Observations(
         features,
-        np.array([event["score"] for event in predictions], dtype=np.float64),
-        np.array([outcomes.get(event["request_id"], np.nan) for event in predictions], dtype=np.float64),
-        calendar.local(times, framing().time.timezone).astype("datetime64[D]").astype(str),
+        rows.score.to_numpy(np.float64),
+        rows.outcome.to_numpy(np.float64),
+        rows.day.to_numpy(str),
     )

@@ -1,11 +1,13 @@
-"""The model's inputs: pure functions of one flight, the same for training and for serving.
+"""The model's inputs: pure functions of one flight, and folds over what happened before, alike in training and serving.
 
-Nothing here may use what is not yet known two hours before departure. What comes from a stream, such as the
-newest weather or recent delays at the airport, joins this list as windowed features.
+Nothing here may use what is not yet known two hours before departure: of events the feature store sees to that.
 """
 
+import numpy as np
+
 from ml.features import calendar
-from ml.features.definition import Array, Columns, column, row_feature
+from ml.features.definition import Array, Columns, column, row_feature, windowed
+from ml.problem.schema import Arrival, Departure, Weather
 
 NEW_YORK = "America/New_York"  # all three airports of departure
 
@@ -29,6 +31,12 @@ def aircraft_age(flight: Columns) -> Array:
     return year - flight["aircraft_built"]
 
 
+def late(departures: Columns) -> Array:
+    """Return 1 where a flight left a quarter of an hour late or not at all, else 0."""
+    delay: Array = departures["delay"]
+    return np.isnan(delay) | (delay >= 15)
+
+
 FEATURES = (
     departure_minute,
     departure_weekday,
@@ -37,6 +45,55 @@ FEATURES = (
     column("distance", "number", "Miles to the destination."),
     column("aircraft_seats", "number", "Seats of the aircraft."),
     column("aircraft_engines", "number", "Number of engines."),
+    *(
+        windowed(
+            f"{entity}_late_{hours}h",
+            f"Share of departures of the last {hours} h that left late or not at all, {whose}.",
+            events=Departure,
+            entity=entity,
+            value=late,
+            how="mean",
+            hours=hours,
+            bounds=(0, 1),
+        )
+        for entity, whose in (("origin", "at this airport"), ("carrier", "of this airline"))
+        for hours in (1, 3, 24)
+    ),
+    windowed(
+        "aircraft_arrival_delay",
+        "Minutes by which the aircraft's last flight out of here arrived late.",
+        events=Arrival,
+        entity="tailnum",
+        value="delay",
+        how="last",
+        hours=24,
+    ),
+    windowed(
+        "aircraft_hours_since_arrival",
+        "Hours since the aircraft last arrived anywhere.",
+        events=Arrival,
+        entity="tailnum",
+        how="age",
+        hours=48,
+    ),
+    *(
+        windowed(
+            name,
+            f"{sentence}, by the newest observation at the airport.",
+            events=Weather,
+            entity="origin",
+            value=name,
+            how="last",
+            hours=6,
+        )
+        for name, sentence in (
+            ("wind_speed", "Miles an hour of wind"),
+            ("visibility", "Miles one can see"),
+            ("precipitation", "Inches of rain or snow in an hour"),
+            ("temperature", "Degrees Fahrenheit"),
+            ("humidity", "Per cent of relative humidity"),
+        )
+    ),
     column("carrier", "category", "Airline."),
     column("origin", "category", "Airport of departure."),
     column("dest", "category", "Airport of arrival: a hundred of them."),

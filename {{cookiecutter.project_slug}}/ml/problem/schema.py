@@ -1,4 +1,7 @@
-"""One scheduled flight, as it is known two hours before departure: the only place where a column is described."""
+"""One scheduled flight, as it is known two hours before departure, and what happens at airports meanwhile.
+
+The only place where a column is described.
+"""
 
 from datetime import UTC, datetime
 from typing import Annotated
@@ -7,10 +10,11 @@ import numpy as np
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 from pydantic.config import JsonDict
 
-from ml.features.definition import Array, Columns
+from ml.features.definition import Array, Columns, Event
 
 FIRST_AIRLINES, FAR_AHEAD = datetime(1930, 1, 1, tzinfo=UTC), datetime(2100, 1, 1, tzinfo=UTC)
 
+Carrier = Annotated[str, Field(pattern=r"^[A-Z0-9]{2}$")]
 Airport = Annotated[str, Field(pattern=r"^[A-Z]{3}$")]
 Words = Annotated[str, Field(pattern=r"^[\x20-\x7e]{1,80}$")]
 
@@ -37,7 +41,7 @@ class Flight(BaseModel):
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True, json_schema_extra={"example": EXAMPLE})
 
-    carrier: Annotated[str, Field(pattern=r"^[A-Z0-9]{2}$", description="IATA code of the airline")]
+    carrier: Annotated[Carrier, Field(description="IATA code of the airline")]
     flight: Annotated[int, Field(ge=1, le=9999, description="flight number")]
     origin: Annotated[Airport, Field(description="IATA code of the airport of departure")]
     dest: Annotated[Airport, Field(description="IATA code of the airport of arrival")]
@@ -55,7 +59,34 @@ class Flight(BaseModel):
     aircraft_seats: Annotated[int | None, Field(ge=1, le=900)] = None
 
 
+class Departure(Event):
+    """A flight left at `time`; one that was cancelled has no delay, and the time of its schedule."""
+
+    origin: Airport
+    carrier: Carrier
+    delay: Annotated[float | None, Field(ge=-720, le=2880, description="minutes after schedule")] = None
+
+
+class Arrival(Event):
+    """A flight arrived at `time`."""
+
+    tailnum: Words
+    delay: Annotated[float, Field(ge=-720, le=2880, description="minutes after schedule")]
+
+
+class Weather(Event):
+    """The weather at an airport was observed at `time`."""
+
+    origin: Airport
+    temperature: Annotated[float | None, Field(ge=-80, le=140, description="degrees Fahrenheit")] = None
+    humidity: Annotated[float | None, Field(ge=0, le=100, description="per cent")] = None
+    wind_speed: Annotated[float | None, Field(ge=0, le=250, description="miles an hour")] = None
+    precipitation: Annotated[float | None, Field(ge=0, le=20, description="inches in an hour")] = None
+    visibility: Annotated[float | None, Field(ge=0, le=20, description="miles")] = None
+
+
 Record = Flight
+EVENTS = (Departure, Arrival, Weather)
 KEY = ("carrier", "flight", "origin", "dest", "scheduled_departure")
 
 TWO_HOURS = np.timedelta64(120, "m")

@@ -1,6 +1,6 @@
-"""The two routes that take data, as one ASGI middleware: read, validate strictly, answer; all else passes on.
+"""The two routes that take data, and readiness, as one ASGI middleware: read, validate strictly, answer.
 
-A request is refused with the field and the reason before anything is scored or written.
+A request is refused with the field and the reason before anything is scored or written. All other routes pass on.
 """
 
 import json
@@ -56,7 +56,7 @@ def _detail(error: Any, listed: bool) -> dict[str, Any]:
 
 
 class Endpoints:
-    """Answers POST /predict and POST /outcomes with what `predictor` returns."""
+    """Answers POST /predict and POST /outcomes with what `predictor` returns, and GET /readyz with its state."""
 
     def __init__(self, app: Any, predictor: Callable[[], Predictor]) -> None:
         self._app, self._predictor = app, predictor
@@ -67,6 +67,9 @@ class Endpoints:
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
         """Answer a request for one of the routes; pass every other on."""
+        if scope.get("path") == "/readyz" and scope.get("method") == "GET":
+            await _send(send, 200, json.dumps(self._predictor().state()).encode())
+            return
         route = self._routes.get(scope.get("path", "")) if scope.get("method") == "POST" else None
         if route is None:
             await self._app(scope, receive, send)

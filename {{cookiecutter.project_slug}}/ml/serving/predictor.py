@@ -1,8 +1,7 @@
 """Scores records with one bundle and remembers what it answered; knows nothing of HTTP."""
 
 import logging
-import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -12,9 +11,11 @@ from pydantic import BaseModel, ConfigDict, Field
 from ml.contract import events
 from ml.contract.bundle import Bundle
 from ml.contract.clock import Clock
-from ml.features.table import CATEGORIES, NAMES, NUMBERS, Inputs, columns_of, inputs
+from ml.features.fold import NEVER
+from ml.features.online import Known, Online
+from ml.features.table import CATEGORIES, NUMBERS, Inputs, columns_of, features_of, inputs, keys_of
 from ml.features.table import MISSING as NO_CATEGORY
-from ml.serving.counters import LOST, MISSING, OUTCOMES, PREDICTIONS, SCORES, UNKNOWN
+from ml.serving.counters import AGE, LOST, MISSING, ONLINE, OUTCOMES, PREDICTIONS, SCORES, UNKNOWN, UNKNOWN_NOW
 from ml.settings import settings
 
 logger = logging.getLogger("ml.serving")
@@ -45,16 +46,18 @@ class UnknownRequest(Exception):
 class Predictor:
     """One bundle at work; golden records are replayed before it takes any request."""
 
-    def __init__(self, bundle: Bundle, folder: Path, clock: Clock) -> None:
+    def __init__(self, bundle: Bundle, folder: Path, clock: Clock, online: Online) -> None:
         bundle.replay_golden()
-        self.clock = clock
+        self.clock, self.online = clock, online
         self._bundle, self._log = bundle, events.EventLog(folder)
         self._environment = settings().release.environment
         self._known = {feature.name: bundle.reference.known(feature.name) for feature in CATEGORIES}
 
     def predict(self, records: Sequence[BaseModel]) -> list[Answer]:
         """Score records, log each prediction with its features, and count what was unusual."""
-        given = inputs(columns_of(records))
+        now, columns = self.clock.now(), columns_of(records)
+        known = self.online.known(columns, now)
+        given = inputs(columns | known.features)
         scores = self._bundle.scorer.score(given)
         answers = [
             Answer(
@@ -66,10 +69,10 @@ class Predictor:
             for score in scores.tolist()
         ]
         self._count(given, scores)
-        now = self.clock.now()
+        self._count_known(known, now.timestamp())
         lines = [
-            events.Prediction(time=now, features=features, **answer.model_dump())
-            for answer, features in zip(answers, _features(given), strict=True)
+            events.Prediction(time=now, key=key, features=features, **answer.model_dump())
+            for answer, key, features in zip(answers, keys_of(columns), features_of(given), strict=True)
         ]
         try:
             self._log.append(lines)
@@ -89,9 +92,16 @@ class Predictor:
             OUTCOMES.labels(str(each.outcome).lower()).inc()
         return len(observed)
 
+    def state(self) -> dict[str, str]:
+        """Return how it fares: "ready", or "degraded" while windowed features are served as their defaults."""
+        down = self.online.ask()
+        ONLINE.set(down is None)
+        return {"status": "degraded" if down else "ready", "online_store": down or "up"}
+
     def close(self) -> None:
-        """Close the event log."""
+        """Close the event log and the online store."""
         self._log.close()
+        self.online.close()
 
     def _count(self, given: Inputs, scores: NDArray[np.float64]) -> None:
         bundle, decided = self._bundle.digest[:12], scores >= self._bundle.threshold
@@ -111,9 +121,11 @@ class Predictor:
             if unknown := sum(value not in known for value in values) - absent:
                 UNKNOWN.labels(feature.name).inc(unknown)
 
-
-def _features(given: Inputs) -> Iterable[dict[str, float | str | None]]:
-    """Yield each row's features by name, None for a number that is missing."""
-    for numbers, categories in zip(given.numbers.tolist(), given.categories.tolist(), strict=True):
-        plain = [None if math.isnan(number) else number for number in numbers]
-        yield dict(zip(NAMES, [*plain, *categories], strict=True))
+    def _count_known(self, known: Known, now: float) -> None:
+        ONLINE.set(self.online.down is None)
+        for name, values in known.features.items():
+            if unknown := int(np.isnan(values).sum()):
+                UNKNOWN_NOW.labels(name).inc(unknown)
+        for group, as_of in known.as_of.items():
+            for moment in as_of[as_of > NEVER].tolist():
+                AGE.labels(group).observe(now - moment)

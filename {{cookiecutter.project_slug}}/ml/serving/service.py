@@ -12,6 +12,8 @@ import bentoml
 from ml.contract import bundle, release
 from ml.contract.clock import Clock
 from ml.contract.schema import record_type
+from ml.features.online import Online
+from ml.online.store import connect
 from ml.serving.endpoints import Endpoints
 from ml.serving.predictor import Answer, Observed, Predictor
 from ml.settings import settings
@@ -26,7 +28,8 @@ def predictor() -> Predictor:
     conf = settings()
     champion = release.read().champion
     folder = files.local(conf.events_url, "events")
-    return Predictor(bundle.load(conf.store_url, champion), folder, Clock(conf.serve.clock))
+    online = Online(connect(conf.online_url))
+    return Predictor(bundle.load(conf.store_url, champion), folder, Clock(conf.serve.clock), online)
 
 
 @bentoml.service(name="ml", workers=1, traffic={"timeout": 30, "max_concurrency": 256})

@@ -14,7 +14,17 @@ from ml.contract.reference import Bins, Reference, Variable, by_day
 from ml.contract.scorer import Scorer
 from ml.errors import ContractError
 from ml.features.rows import Rows, from_parquet
-from ml.features.table import CATEGORIES, MISSING, NAMES, NUMBERS, SCORE, columns_of_frame, inputs, json_of_frame
+from ml.features.table import (
+    CATEGORIES,
+    MISSING,
+    NAMES,
+    NUMBERS,
+    SCORE,
+    WINDOWED,
+    columns_of_frame,
+    inputs,
+    json_of_frame,
+)
 from ml.progress import say
 from ml.training import fitted
 from ml.training.card import card
@@ -108,12 +118,14 @@ def fitted_on(whole: Rows, days: list[str]) -> dict[str, list[str]]:
 
 
 def golden(records: pd.DataFrame, scorer: Scorer) -> list[dict[str, Any]]:
-    """Return evenly spaced records, as a client would send them, with the scores they must get."""
+    """Return evenly spaced records as a client sends them, what was known besides, and the scores they must get."""
     rows = np.unique(np.linspace(0, len(records) - 1, GOLDEN).astype(int))
     chosen = records.iloc[rows]
     scores = scorer.score(inputs(columns_of_frame(chosen)))
+    known = chosen[[feature.name for feature in WINDOWED]].astype(object).replace(np.nan, None).to_dict("records")
     return [
-        {"record": record, "score": float(score)} for record, score in zip(json_of_frame(chosen), scores, strict=True)
+        {"record": record, "known": told, "score": float(score)}
+        for record, told, score in zip(json_of_frame(chosen), known, scores, strict=True)
     ]
 
 

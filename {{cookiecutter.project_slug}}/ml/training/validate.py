@@ -21,7 +21,8 @@ from great_expectations import expectations as gxe
 from ml.contract import schema
 from ml.contract.framing import framing
 from ml.errors import ContractError
-from ml.features.table import columns_of_frame
+from ml.features.definition import Feature, Window
+from ml.features.table import WINDOWED, columns_of_frame
 from ml.problem.schema import KEY, predicted_at
 from ml.progress import say
 from ml.store import files
@@ -119,6 +120,9 @@ def _structure() -> Iterator[Any]:
     for column in schema.columns():
         types = [name for name in TYPES[column.kind] if not (column.integer and name == "float")]
         yield gxe.ExpectColumnValuesToBeInTypeList(column=column.name, type_list=types)
+    for feature in WINDOWED:
+        yield gxe.ExpectColumnToExist(column=feature.name)
+        yield gxe.ExpectColumnValuesToBeInTypeList(column=feature.name, type_list=["float64"])
 
 
 def _values(since: date, until: date) -> Iterator[Any]:
@@ -142,6 +146,25 @@ def _values(since: date, until: date) -> Iterator[Any]:
             yield gxe.ExpectColumnValuesToBeBetween(column=column.name, min_value=low, max_value=high)
         if column.pattern is not None:
             yield gxe.ExpectColumnValuesToMatchRegex(column=column.name, regex=column.pattern)
+    for feature in WINDOWED:
+        yield gxe.ExpectColumnValuesToNotBeNull(column=feature.name, mostly=limits.known)
+        low, high = _bounds(feature)
+        if low is not None or high is not None:
+            yield gxe.ExpectColumnValuesToBeBetween(column=feature.name, min_value=low, max_value=high)
+
+
+def _bounds(feature: Feature) -> tuple[float | None, float | None]:
+    """Return between which values a windowed feature must lie, by its definition and its events' fields."""
+    match feature.window:
+        case Window(how="age", hours=hours):
+            return 0, hours
+        case Window(how="count"):
+            return 0, None
+        case Window(value=str(name), events=events):
+            found = next(column for column in schema.columns(events) if column.name == name)
+            return found.low, found.high
+        case window:
+            return window.bounds if window else (None, None)
 
 
 def _naive(moment: datetime | None) -> datetime | None:

@@ -56,6 +56,7 @@ class Examination(BaseModel):
 
 
 Record = Examination
+EVENTS = ()
 KEY = ("examination",)
 
 A_DAY = np.timedelta64(1, "D")

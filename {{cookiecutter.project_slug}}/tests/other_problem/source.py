@@ -42,6 +42,16 @@ def read(lake: str, day: date) -> pd.DataFrame:
     return pd.read_parquet(io.BytesIO(store.read(_partition(lake, day))))
 
 
+def event_days(lake: str, kind: str) -> list[date]:
+    """Nothing happens meanwhile."""
+    raise NotImplementedError
+
+
+def read_events(lake: str, kind: str, day: date) -> pd.DataFrame:
+    """Nothing happens meanwhile."""
+    raise NotImplementedError
+
+
 def _partition(lake: str, day: date) -> str:
     return store.join(lake, f"{day}.parquet")
 

@@ -1,0 +1,41 @@
+"""The labelled table: every prediction with what came of it. Labelling writes it, and who judges outcomes reads it.
+
+One Parquet partition a local day of prediction lies below `settings().labels_url`. Beside COLUMNS a row has what the
+prediction was logged with, in columns whose names begin with KEY and FEATURES, so that no name can meet one of ours.
+"""
+
+import pandas as pd
+
+from ml.errors import ContractError
+from ml.store import partitions
+
+OBSERVED, LATE, ASSUMED, PENDING, ABSENT = "observed", "late", "assumed", "pending", "absent"
+STATUSES = {
+    OBSERVED: "the outcome came within the window",
+    LATE: "the outcome came after the window, and corrects what was said before",
+    ASSUMED: "no outcome came within the window: taken for negative",
+    PENDING: "the window is open: used by nothing yet",
+    ABSENT: "no outcome came within the window: used by nothing",
+}
+
+# request_id: str; time: of the prediction, UTC; day: local, ISO 8601; bundle: digest; score: 0..1; decision: bool;
+# outcome: 0 or 1, NaN where there is none; status: see STATUSES; delay_hours: until the outcome, NaN where none came.
+COLUMNS = ("request_id", "time", "day", "bundle", "score", "decision", "outcome", "status", "delay_hours")
+KEY, FEATURES = "key.", "features."
+
+
+def read(url: str) -> pd.DataFrame:
+    """Return the labelled rows of all days, in order; raises ContractError where there are none, or of another form."""
+    parts = [partitions.read(url, day) for day in partitions.days(url)]
+    if not parts:
+        raise ContractError("labels", f"{url} holds no labels", "Run `ml label` first")
+    rows = pd.concat(parts, ignore_index=True)
+    if unknown := set(COLUMNS) - set(rows):
+        raise ContractError("labels", f"{url} has no column {min(unknown)}", "Remove it, then run `ml label`")
+    return rows
+
+
+def features(rows: pd.DataFrame) -> pd.DataFrame:
+    """Return what the model was given, a column a feature."""
+    named = {name: name.removeprefix(FEATURES) for name in rows.columns if name.startswith(FEATURES)}
+    return rows[list(named)].rename(columns=named)

@@ -1,0 +1,47 @@
+"""Fills an online store from the lake's history: at once, or step by step as simulated time passes."""
+
+from contextlib import closing
+from datetime import date, timedelta
+
+from ml.features.archive import DAY, EPOCH, Archive
+from ml.features.table import GROUPS
+from ml.features.updater import Taken, changes_of, take
+from ml.online.store import OnlineStore, connect, shown
+from ml.progress import say
+
+
+class Feed:
+    """Folds a lake's events into a store in the order in which they became available.
+
+    It begins so long before the day `since` that every window is full on that day.
+    """
+
+    def __init__(self, lake: str, store: OnlineStore, since: date) -> None:
+        self._archive, self._store = Archive(lake), store
+        self._kinds = list(dict.fromkeys(group.events for group in GROUPS))
+        longest = max((group.horizon for group in GROUPS), default=0)
+        self._told = ((since - EPOCH).days - 1) * DAY - longest  # a local day may begin on the UTC day before
+
+    def up_to(self, moment: int) -> Taken:
+        """Fold what became available up to a moment, in seconds; raises Unavailable when the store does not answer."""
+        if moment <= self._told:
+            return Taken()
+        kinds = [(kind, self._archive.between(kind, self._told, moment)) for kind in self._kinds]
+        taken = take(self._store, [change for kind, events in kinds for change in changes_of(kind, events)])
+        self._told = moment
+        self._archive.forget(moment)
+        return taken
+
+
+def materialize(lake: str, url: str, until: date | None) -> None:
+    """Fill the store at `url` with what was known at the end of a day, UTC; by default of the history's last.
+
+    What the store knows already stays: an event that comes twice counts once.
+    """
+    archive = Archive(lake)
+    end = min((archive.end(group.events) for group in GROUPS), default=0) - 1
+    moment = min(end, ((until - EPOCH).days + 1) * DAY - 1) if until else end
+    with closing(connect(url)) as store:
+        taken = Feed(lake, store, EPOCH + timedelta(days=moment // DAY)).up_to(moment)
+    said = f"folded {taken.folded:,} updates up to {EPOCH + timedelta(days=moment // DAY)} into {shown(url)}"
+    say("materialize", f"{said}; {taken.duplicate:,} were known, {taken.late:,} too late")

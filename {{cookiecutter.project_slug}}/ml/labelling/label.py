@@ -1,0 +1,64 @@
+"""The verb: label what this environment predicted, rewrite the days whose labels changed, and report."""
+
+import json
+from typing import Any
+
+import pandas as pd
+
+from ml.contract import events
+from ml.contract.framing import framing
+from ml.contract.labels import COLUMNS, PENDING
+from ml.errors import ContractError
+from ml.labelling.join import Event, join
+from ml.labelling.report import render, summary
+from ml.progress import say
+from ml.settings import settings
+from ml.store import files, partitions
+
+SUMMARY, PAGE = "labels.json", "labels.html"
+
+
+def label() -> dict[str, Any]:
+    """Label every prediction in the event log and return the summary; raises ContractError where there is none.
+
+    The newest event tells what time it is, in wall time and in simulated time alike: of moments that the log has not
+    reached, nobody can say what did not come. Days that are no longer in the log keep the labels they have.
+    """
+    conf, rule = settings(), framing().label
+    predictions: list[Event] = []
+    outcomes: list[Event] = []
+    for event in events.read(files.local(conf.events_url, "events")):
+        (predictions if event["kind"] == "prediction" else outcomes).append(event)
+    if not predictions:
+        nothing = f"nothing has been predicted in the environment {conf.release.environment} yet"
+        raise ContractError("labels", nothing, "Send requests to `ml serve`, or let `ml replay` send some")
+    now = max(event["time"] for event in (*predictions, *outcomes))
+    there, parts, written, corrected = partitions.days(conf.labels_url), [], [], []
+    for day, rows in join(predictions, outcomes, now, rule):
+        parts.append(rows[list(COLUMNS)])
+        old = partitions.read(conf.labels_url, day) if day in there else rows[:0]
+        old = old if set(COLUMNS) <= set(old) else rows[:0]  # one of another form says nothing
+        if list(old) != list(rows) or _said(old, "delay_hours") != _said(rows, "delay_hours"):
+            partitions.write(conf.labels_url, day, rows)
+            written.append(str(day))
+        if _said(old[old.status != PENDING]) - _said(rows):
+            corrected.append(str(day))
+    labelled = pd.concat(parts, ignore_index=True)
+    unmatched = len({event["request_id"] for event in outcomes} - set(labelled.request_id))
+    found = summary(labelled, now, rule) | {"unmatched": unmatched, "written": written, "corrected": corrected}
+    page = files.join(conf.reports_url, PAGE)
+    files.write(page, render(found, labelled).encode())
+    files.write(files.join(conf.reports_url, SUMMARY), json.dumps(found, indent=1).encode())
+    came = found["status"]["observed"] + found["status"]["late"]
+    say(
+        "label",
+        f"{len(labelled):,} predictions of {len(parts)} days, {came:,} with their outcome; "
+        f"wrote {len(written)} days, corrected {len(corrected)} earlier ones; report in {page}",
+    )
+    return found
+
+
+def _said(rows: pd.DataFrame, *also: str) -> set[tuple[Any, ...]]:
+    """Return what rows say of their requests, comparable: nothing where there is no value."""
+    said = rows[["request_id", "status", "outcome", *also]].astype(object)
+    return set(said.where(said.notna(), None).itertuples(index=False, name=None))

@@ -1,0 +1,44 @@
+"""The online store of one node, and the only place that knows LMDB: a memory-mapped file, read without a lock."""
+
+from collections.abc import Sequence
+
+import lmdb
+
+from ml.errors import ContractError
+from ml.online.store import Change, Unavailable, Values
+from ml.store import files
+
+LARGEST = 2**36  # bytes that the file may grow to: address space, not memory
+
+
+class Embedded:
+    """LMDB in a directory; any number of processes read while one writes."""
+
+    def __init__(self, folder: str) -> None:
+        files.local(folder, "online store")
+        try:  # after a crash of the machine the last commits may be lost, positions in the stream with them
+            self._env = lmdb.open(folder, map_size=LARGEST, metasync=False, max_readers=1024)
+        except lmdb.Error as error:
+            broken = f"{folder} cannot be opened: {error}"
+            raise ContractError("online store", broken, "See [online] in project.toml") from error
+
+    def read(self, keys: Sequence[bytes]) -> Values:
+        """Return the values of keys, None where there is none; raises Unavailable."""
+        try:
+            with self._env.begin() as transaction:
+                return [transaction.get(key) for key in keys]
+        except lmdb.Error as error:
+            raise Unavailable(str(error)) from error
+
+    def update(self, keys: Sequence[bytes], change: Change) -> None:
+        """Write what `change` makes of the values of keys, all or nothing; writers wait for each other."""
+        try:
+            with self._env.begin(write=True) as transaction:
+                for key, value in change([transaction.get(key) for key in keys]).items():
+                    transaction.put(key, value)
+        except lmdb.Error as error:
+            raise Unavailable(str(error)) from error
+
+    def close(self) -> None:
+        """Close the file."""
+        self._env.close()

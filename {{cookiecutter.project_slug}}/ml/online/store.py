@@ -1,0 +1,47 @@
+"""The port: bytes under keys, read many in one round trip, changed many in one transaction."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Protocol
+
+Values = list[bytes | None]
+Change = Callable[[Values], Mapping[bytes, bytes]]
+
+
+class Unavailable(Exception):
+    """The store does not answer now; it may answer again later."""
+
+
+class OnlineStore(Protocol):
+    """Bytes under keys."""
+
+    def read(self, keys: Sequence[bytes]) -> Values:
+        """Return the values of keys, None where there is none, in one round trip; raises Unavailable."""
+
+    def update(self, keys: Sequence[bytes], change: Change) -> None:
+        """Write what `change` makes of the values of keys, all or nothing, and as if nobody else wrote meanwhile.
+
+        `change` may be called more than once. What it raises ends the transaction: nothing is written then. Raises
+        Unavailable; whether all or nothing was written is then not known.
+        """
+
+    def close(self) -> None:
+        """Let go of the store."""
+
+
+def shown(url: str) -> str:
+    """Return a URL as it may be printed: the password of a Redis is nobody's business."""
+    return url.rpartition("@")[2]
+
+
+def connect(url: str) -> OnlineStore:
+    """Open the store at `url`: a directory of this node, or redis://, rediss:// or unix:// for many nodes.
+
+    The path of a Redis URL may name a database; raises ContractError where the store can never be used.
+    """
+    if "://" in url:
+        from ml.online.networked import Networked
+
+        return Networked(url)
+    from ml.online.embedded import Embedded
+
+    return Embedded(url)

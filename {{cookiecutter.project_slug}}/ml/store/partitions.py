@@ -1,0 +1,37 @@
+"""One Parquet file a day, in a directory or an object store: how a lake keeps records and events."""
+
+import io
+import re
+from datetime import date
+
+import pandas as pd
+
+from ml.errors import ContractError
+from ml.store import files
+
+NAME = re.compile(r"day=(\d{4}-\d{2}-\d{2})\.parquet")
+
+
+def days(url: str) -> list[date]:
+    """Return the days that have a partition, in order."""
+    named = [NAME.fullmatch(name) for name in files.names(url)]
+    return [date.fromisoformat(found[1]) for found in named if found]
+
+
+def read(url: str, day: date) -> pd.DataFrame:
+    """Return one day's rows as they were written; raises ContractError for what is no Parquet file."""
+    try:
+        return pd.read_parquet(io.BytesIO(files.read(_partition(url, day))))
+    except ValueError as error:
+        raise ContractError("data", f"{_partition(url, day)} is no Parquet file: {error}", "Write it again") from error
+
+
+def write(url: str, day: date, rows: pd.DataFrame) -> None:
+    """Put one day's rows, whole or not at all."""
+    content = io.BytesIO()
+    rows.to_parquet(content, index=False)
+    files.write(_partition(url, day), content.getvalue())
+
+
+def _partition(url: str, day: date) -> str:
+    return files.join(url, f"day={day}.parquet")

@@ -1,0 +1,1 @@
+"""Keeps the online store fresh: reads events, re-keys them, folds them."""
