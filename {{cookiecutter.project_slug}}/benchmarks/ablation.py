@@ -1,4 +1,4 @@
-"""What each trick for few positives, and each step of the recipe, is worth: one thing changed, judged on later days.
+"""What each feature group, each trick for few positives and each step of the recipe is worth: one thing changed.
 
 Run it in the project's environment with `python -m benchmarks.ablation`; it prints a Markdown table. Windows as long
 as a retraining's follow each other through the lake. In each, the days that a training may fit on are chained forward
@@ -9,7 +9,7 @@ on the other folds, else calibration could not lose.
 
 import argparse
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from datetime import timedelta
 from typing import Any, NamedTuple
 
@@ -19,12 +19,13 @@ from scipy.special import expit, logit
 from sklearn.base import BaseEstimator, ClassifierMixin, clone
 from sklearn.compose import ColumnTransformer
 from sklearn.model_selection import StratifiedKFold
-from sklearn.pipeline import make_pipeline
+from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import OneHotEncoder, TargetEncoder
 
 from ml.contract.framing import framing
+from ml.features.definition import Feature
 from ml.features.rows import Rows, records_of, rows_of
-from ml.features.table import CATEGORIES, MISSING, NUMBERS
+from ml.features.table import CATEGORIES, GROUPS, MISSING, NAMES, NUMBERS, WINDOWED
 from ml.models.skew import Skewed
 from ml.problem import source
 from ml.settings import settings
@@ -119,6 +120,10 @@ def recipes(rung: str, seed: int) -> Iterator[tuple[ClassifierMixin, list[Line]]
     )
     yield Augmented(usual, change="jitter", seed=seed), [Line("half as many copies, numbers jittered")]
     if last and isinstance(usual[0], ColumnTransformer):
+        for group in GROUPS:
+            yield without(usual, group.features), [Line(f"without {group.name}")]
+        if GROUPS:
+            yield without(usual, WINDOWED), [Line("without windowed features")]
         numbers = [each for each in usual[0].transformers if each[0] == "numbers"]
         places = list(range(len(NUMBERS), len(NUMBERS) + len(CATEGORIES)))
         encoders = {
@@ -132,6 +137,16 @@ def recipes(rung: str, seed: int) -> Iterator[tuple[ClassifierMixin, list[Line]]
             del encoders["categories by target"]  # as it is
         for name, encoder in encoders.items():
             yield make_pipeline(ColumnTransformer([*numbers, ("categories", encoder, places)]), usual[-1]), [Line(name)]
+
+
+def without(pipeline: Pipeline, features: Iterable[Feature]) -> Pipeline:
+    """Return a pipeline that does not see some features."""
+    hidden = {NAMES.index(feature.name) for feature in features}
+    parts = [
+        (name, step, [place for place in places if place not in hidden])
+        for name, step, places in pipeline[0].transformers
+    ]
+    return make_pipeline(ColumnTransformer(parts), *(step for _, step in pipeline.steps[1:]))
 
 
 def windows(lake: str, count: int) -> list[Rows]:
@@ -156,7 +171,8 @@ def told(line: Line, later: Later, fold: NDArray[np.int64]) -> Floats:
     scores = np.asarray(expit(logit(np.clip(later.scores, 1e-7, 1 - 1e-7)) + line.shift))
     if not line.calibrated:
         return scores
-    slopes = [calibrate(*(each[fold != one] for each in later._replace(scores=scores))) for one in np.unique(fold)]
+    given = (scores, later.bases, later.outcomes)
+    slopes = [calibrate(*(each[fold != one] for each in given)) for one in np.unique(fold)]
     return moved(scores, later.bases, np.array(slopes)[fold])
 
 

@@ -21,7 +21,7 @@ from ml.problem import schema, source
 from ml.progress import say, track
 from ml.settings import settings
 
-STEP = np.timedelta64(15, "m")
+STEP = np.timedelta64(30, "m")
 TIME = "X-Simulated-Time"
 
 
@@ -39,7 +39,7 @@ def replay(lake: str, since: date, until: date, url: str, single: bool = False) 
     steps = np.arange(due.min().astype("datetime64[h]").astype("datetime64[m]"), known.max() + STEP, STEP)
     with httpx.Client(base_url=url, timeout=60) as client, closing(connect(settings().online_url)) as store:
         feed = Feed(lake, store, days[0])
-        for step in track(steps, "replaying quarters of an hour", total=len(steps)):
+        for step in track(steps, "replaying half hours", total=len(steps)):
             now = np.flatnonzero((due >= step) & (due < step + STEP))
             for rows in np.split(now, len(now)) if single and len(now) else [now]:
                 if len(rows):

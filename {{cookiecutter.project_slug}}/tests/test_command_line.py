@@ -205,7 +205,7 @@ def test_a_bundle_of_a_newer_contract_is_not_released(released: Path, bundle: tu
     digest = digest_of({name: (home / name).read_bytes() for name in CORE})
     home.rename(home.with_name(digest))
     line = one_line(run_in(released, "release", digest[:12]))
-    assert "is of contract 99, this code reads 2. Upgrade the service" in line
+    assert "is of contract 99, this code reads 3. Upgrade the service" in line
     assert not (released / "environments").exists()
 
 

@@ -28,6 +28,7 @@ predictions = st.builds(
     bundle=st.text(),
     score=st.floats(0, 1),
     decision=st.booleans(),
+    key=st.dictionaries(st.text(), numbers | st.text()),
     features=features,
 )
 outcomes = st.builds(Outcome, request_id=st.text(), time=moments, outcome=st.booleans())

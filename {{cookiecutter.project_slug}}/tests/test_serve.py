@@ -24,6 +24,8 @@ from ml.contract.bundle import CORE, digest_of, dump
 from ml.contract.clock import Clock
 from ml.contract.schema import record_type
 from ml.errors import ContractError
+from ml.features.online import Online
+from ml.online.store import connect
 from ml.problem.schema import EXAMPLE
 from ml.serving import server
 from ml.serving.endpoints import Endpoints
@@ -173,7 +175,8 @@ def test_a_release_file_that_cannot_be_read_is_named(store: Path) -> None:
 
 
 def test_a_simulated_service_answers_only_once_it_was_told_the_time(bundle: tuple[str, str], tmp_path: Path) -> None:
-    predictor = Predictor(bundles.load(*bundle), tmp_path, Clock("simulated"))
+    online = Online(connect(str(tmp_path / "online")))
+    predictor = Predictor(bundles.load(*bundle), tmp_path, Clock("simulated"), online)
     transport = httpx.ASGITransport(Endpoints(None, lambda: predictor))
 
     async def ask() -> list[int]:
@@ -187,8 +190,8 @@ def test_a_simulated_service_answers_only_once_it_was_told_the_time(bundle: tupl
 
 def test_a_restarted_service_takes_outcomes_of_what_it_answered_before(bundle: tuple[str, str], tmp_path: Path) -> None:
     record = record_type().model_validate_json(json.dumps(EXAMPLE))
-    first = Predictor(bundles.load(*bundle), tmp_path, Clock("wall"))
+    first = Predictor(bundles.load(*bundle), tmp_path, Clock("wall"), Online(connect(str(tmp_path / "online"))))
     (answer,) = first.predict([record])
     first.close()
-    again = Predictor(bundles.load(*bundle), tmp_path, Clock("wall"))
+    again = Predictor(bundles.load(*bundle), tmp_path, Clock("wall"), Online(connect(str(tmp_path / "online"))))
     assert again.observe([Observed(request_id=answer.request_id, outcome=True)]) == 1

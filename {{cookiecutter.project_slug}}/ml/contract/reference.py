@@ -72,12 +72,16 @@ class Variable:
 
 @dataclass(frozen=True)
 class Reference:
-    """The training months, day by day: counts of every variable, and sums of outcomes and scores."""
+    """The training months, day by day: counts of every variable, and sums of outcomes and scores.
+
+    `unseen` are the days whose scores come from a fit that had not seen them: what a model does on new days.
+    """
 
     days: list[str]
     rows: list[int]
     observed: list[float]
     predicted: list[float]
+    unseen: list[bool]
     variables: list[Variable]
 
     def dump(self) -> bytes:

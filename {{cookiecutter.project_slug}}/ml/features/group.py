@@ -1,13 +1,12 @@
-"""A feature group: the windowed features of one kind of events and one entity, and the state they are folded in.
+"""A feature group: the windowed features of one kind of events and one entity, which are written and read together.
 
-A state is a fixed number of words, however many events it was folded from. The watermark of an entity is the time of
-its newest event. What happened before the watermark less the longest window cannot be in any window again: it is late,
-and dropped; for as long are ids remembered, by which an event that comes twice counts once.
+The watermark of an entity is the time of its newest event. What happened before the watermark less the longest window
+cannot be in any window again: it is late, and dropped; for as long are ids remembered, by which an event that comes
+twice counts once.
 """
 
 import hashlib
 import inspect
-import struct
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -17,7 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ml.features.definition import Columns, Event, Feature, Window
-from ml.features.fold import HOUR, NEVER, WORDS, Floats, Whole, add, in_tiles, of_last, of_tiles, width
+from ml.features.fold import HOUR, Floats, Whole
+from ml.features.state import Layout
 
 SEEN = np.dtype([("mark", "<u8"), ("time", "<i8")])  # an id, and when its event happened
 
@@ -38,15 +38,6 @@ class Folded(NamedTuple):
     folded: int
     duplicate: int
     late: int
-
-
-class Places(NamedTuple):
-    """Where some features lie in a state, and what is to be known of each: a mean or an age, and tile or limit."""
-
-    names: list[str]
-    places: Whole
-    flags: NDArray[np.bool_]
-    seconds: Whole
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,7 +70,8 @@ class Group:
     @cached_property
     def version(self) -> str:
         """Names the definitions: a state that was folded by others is never read as one of these."""
-        told = [(feature.name, each.how, each.hours, _text(each)) for feature, each in self._pairs]
+        pairs = zip(self.features, self.windows, strict=True)
+        told = [(feature.name, each.how, each.hours, _text(each)) for feature, each in pairs]
         return hashlib.sha256(repr(told).encode()).hexdigest()[:8]
 
     def key(self, entity: str) -> bytes:
@@ -88,8 +80,7 @@ class Group:
 
     def update(self, state: bytes | None, seen: bytes | None, updates: Iterable[Update]) -> Folded:
         """Fold events into a state; one that was seen, or is late, changes nothing."""
-        words = list(self._layout.unpack(state or self._empty))
-        known = np.frombuffer(seen or b"", SEEN)
+        words, known = self._layout.unpack(state), np.frombuffer(seen or b"", SEEN)
         ids, fresh = set(known["mark"].tolist()), []
         folded = duplicate = late = 0
         for update in updates:
@@ -100,72 +91,23 @@ class Group:
             else:
                 ids.add(mark)
                 fresh.append((mark, update.time))
-                words[0] = max(words[0], update.time)
-                self._fold(words, update)
+                self._layout.fold(words, update.time, update.values)
                 folded += 1
         known = np.concatenate([known, np.array(fresh, SEEN)])
         kept = known[known["time"] > words[0] - self.horizon]
-        return Folded(self._layout.pack(*words), kept.tobytes(), folded, duplicate, late)
+        return Folded(self._layout.pack(words), kept.tobytes(), folded, duplicate, late)
 
     def read(self, states: Sequence[bytes | None], at: Whole) -> tuple[dict[str, Floats], Whole]:
         """Return each feature's values at the moments `at`, [n], NaN where nothing fresh is known, and as-of times.
 
-        The as-of time of a state is when the newest event that it knows happened: seconds, `NEVER` for none.
+        The as-of time of a state is when the newest event that it knows happened: seconds, `fold.NEVER` for none.
         """
-        words = np.frombuffer(b"".join(state or self._empty for state in states), dtype="<i8")
-        words, at = words.reshape(len(states), -1), at[:, None]
-        tiled, last = self._places
-        own = words[:, tiled.places[:, None] + np.arange(WORDS)]
-        values = of_tiles(tiled.flags, tiled.seconds, own, at)
-        time, value = words[:, last.places], words[:, last.places + 1].view("<f8")
-        newest = of_last(last.flags, last.seconds, time, value, at)
-        columns = zip((*tiled.names, *last.names), (*values.T, *newest.T), strict=True)
-        return dict(columns), words[:, 0]
-
-    @property
-    def _pairs(self) -> list[tuple[Feature, Window]]:
-        return list(zip(self.features, self.windows, strict=True))
+        values, as_of = self._layout.read(states, at)
+        return {feature.name: value for feature, value in zip(self.features, values, strict=True)}, as_of
 
     @cached_property
-    def _places(self) -> tuple["Places", "Places"]:
-        """Where the features' words are in a state: those in tiles, and those that keep the last value."""
-        begin = np.cumsum([1, *map(_words, self.windows)])
-        parts: list[Places] = []
-        for tiled, flag in ((True, "mean"), (False, "age")):
-            own = [(place, *pair) for place, pair in zip(begin.tolist(), self._pairs, strict=False)]
-            own = [each for each in own if in_tiles(each[2]) == tiled]
-            seconds = [width(window) if tiled else window.hours * HOUR for _, _, window in own]
-            parts.append(
-                Places(
-                    [feature.name for _, feature, _ in own],
-                    np.array([place for place, _, _ in own], dtype=np.int64),
-                    np.array([window.how == flag for _, _, window in own], dtype=bool),
-                    np.array(seconds, dtype=np.int64),
-                )
-            )
-        return parts[0], parts[1]
-
-    @cached_property
-    def _layout(self) -> struct.Struct:
-        """The words of a state: the newest event's time, then each feature's own."""
-        return struct.Struct("<q" + "".join(f"{WORDS}q" if in_tiles(each) else "qd" for each in self.windows))
-
-    @cached_property
-    def _empty(self) -> bytes:
-        """The state of an entity to which nothing has happened."""
-        own = [[0] * WORDS if in_tiles(each) else [NEVER, 0.0] for each in self.windows]
-        return self._layout.pack(NEVER, *(word for words in own for word in words))
-
-    def _fold(self, words: list[float], update: Update) -> None:
-        place = 1
-        for window, value in zip(self.windows, update.values, strict=True):
-            own = slice(place, place + _words(window))
-            if value == value:
-                if in_tiles(window):
-                    words[own] = add(words[own], window, update.time, value)
-                else:
-                    words[own] = max(tuple(words[own]), (update.time, value))
-            place += _words(window)
+    def _layout(self) -> Layout:
+        return Layout(self.windows)
 
 
 def groups_of(features: Iterable[Feature]) -> tuple[Group, ...]:
@@ -195,10 +137,6 @@ def updates(group: Group, events: Columns) -> list[tuple[str, Update]]:
 
 def _absent(value: object) -> bool:
     return value is None or value != value
-
-
-def _words(window: Window) -> int:
-    return WORDS if in_tiles(window) else 2
 
 
 def _text(window: Window) -> str:

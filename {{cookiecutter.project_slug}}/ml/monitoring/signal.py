@@ -35,10 +35,14 @@ class Signal:
 
 
 def windows(reference: Reference, days: int, draws: int, seed: int) -> NDArray[np.float64]:
-    """Return observed minus predicted rate of windows of `days` days drawn in blocks from the reference, [draws]."""
-    drawn = resampled_days(len(reference.days), draws, seed, length=days, block=framing().alarm.block_days)
+    """Return observed minus predicted rate of windows of `days` days drawn in blocks from the reference, [draws].
+
+    Only days that the model had not seen: on those it was fitted on it errs less than on any day to come.
+    """
+    unseen = np.array(reference.unseen)
+    drawn = resampled_days(int(unseen.sum()), draws, seed, length=days, block=framing().alarm.block_days)
     apart = np.array(reference.observed) - np.array(reference.predicted)
-    return ratio_of_sums(apart, np.array(reference.rows, dtype=np.float64), drawn)
+    return ratio_of_sums(apart[unseen], np.array(reference.rows, dtype=np.float64)[unseen], drawn)
 
 
 def limits(reference: Reference, days: int) -> tuple[float, float]:

@@ -21,10 +21,16 @@ class Later(NamedTuple):
     scores: NDArray[np.float64]
     bases: NDArray[np.float64]
     outcomes: NDArray[np.int64]
+    days: NDArray[np.object_]
 
     def slope(self) -> float:
         """Return the slope of the logit that calibrates the scores."""
-        return calibrate(*self)
+        return calibrate(self.scores, self.bases, self.outcomes)
+
+    def by_day(self, slope: float) -> dict[str, float]:
+        """Return the sum of each day's scores, calibrated by a slope."""
+        calibrated = moved(self.scores, self.bases, slope)
+        return {str(day): float(calibrated[self.days == day].sum()) for day in np.unique(self.days)}
 
     def loss(self, slope: float) -> float:
         """Return the primary metric of the scores, calibrated by a slope."""
@@ -39,7 +45,7 @@ def later_days(
     parts: list[Later] = []
     for fold, (before, after) in enumerate(folds(fit)):
         scores = fitted(clone(estimator), before).predict_proba(after.frame)[:, 1]
-        parts.append(Later(scores, np.full(len(scores), before.outcomes.mean()), after.outcomes))
+        parts.append(Later(scores, np.full(len(scores), before.outcomes.mean()), after.outcomes, after.days))
         after_fold(fold, _together(parts))
     return _together(parts)
 

@@ -28,6 +28,7 @@ from ml.features.table import (
 from ml.progress import say
 from ml.training import fitted
 from ml.training.card import card
+from ml.training.fitted import Fitted
 from ml.training.provenance import provenance
 
 GOLDEN = 64  # records that every service scores again before it is ready
@@ -72,12 +73,12 @@ def register(made: Made, store: str) -> str:
         "baseline": None,
     }
     sealing = Sealing(store, pd.read_parquet(made.records), from_parquet(made.table), days)
-    graphs = {each.rung: graph for each, graph in fitted.read(made.models)}
-    simplest, chosen = next(iter(graphs)), judged["chosen"]
+    rungs = {each.rung: (each, graph) for each, graph in fitted.read(made.models)}
+    simplest, chosen = next(iter(rungs)), judged["chosen"]
     if simplest != chosen:
-        manifest["baseline"] = sealing.seal(manifest | {"rung": simplest}, graphs[simplest])
+        manifest["baseline"] = sealing.seal(manifest, *rungs[simplest])
         manifest |= {"importance": judged["importance"], "contributions": judged["contributions"]}
-    digest = sealing.seal(manifest | {"rung": chosen}, graphs[chosen])
+    digest = sealing.seal(manifest, *rungs[chosen])
     replayed = bundle.load(store, digest).replay_golden()
     say(
         "register",
@@ -95,15 +96,16 @@ class Sealing:
         self._variables = variables(whole)
         self._fitted_on = fitted_on(whole, days)
 
-    def seal(self, manifest: dict[str, Any], graph: bytes) -> str:
+    def seal(self, manifest: dict[str, Any], rung: Fitted, graph: bytes) -> str:
         """Save one rung's bundle and return its digest."""
+        manifest = manifest | {"rung": rung.rung}
         scorer, test = Scorer(graph), self._whole.of(manifest["test"]["days"])
         scores = scorer.score(self._whole.inputs)
         core = {
             bundle.MANIFEST: bundle.dump(manifest),
             "model.onnx": graph,
             "fitted_on.json": bundle.dump(self._fitted_on),
-            "reference.json": reference(self._whole, self._variables, scores).dump(),
+            "reference.json": reference(self._whole, self._variables, scores, rung).dump(),
             "golden.json": bundle.dump(golden(self._records, scorer)),
         }
         profile = self._profile.merge(Profile.of(pd.DataFrame({SCORE: scores})))
@@ -144,14 +146,19 @@ def _variable(whole: Rows, name: str, calendar: bool, values: Any) -> Variable:
     return Variable(name, calendar, bins, known, by_day(whole.days, values, bins))
 
 
-def reference(whole: Rows, inputs: list[Variable], scores: Any) -> Reference:
-    """Return the window day by day: counts of each feature and of the score, sums of outcomes and scores."""
+def reference(whole: Rows, inputs: list[Variable], scores: Any, rung: Fitted) -> Reference:
+    """Return the window day by day: counts of each feature and of the score, sums of outcomes and scores.
+
+    Days of the folds have the scores of the fits that had not seen them.
+    """
     days = np.unique(whole.days)
     by = [whole.days == day for day in days]
+    sums = {str(day): float(scores[rows].sum()) for day, rows in zip(days, by, strict=True)} | rung.later
     return Reference(
         days=[str(day) for day in days],
         rows=[int(rows.sum()) for rows in by],
         observed=[float(whole.outcomes[rows].sum()) for rows in by],
-        predicted=[float(scores[rows].sum()) for rows in by],
+        predicted=[sums[str(day)] for day in days],
+        unseen=[str(day) in rung.later or str(day) not in rung.days for day in days],
         variables=[*inputs, _variable(whole, SCORE, False, scores)],
     )

@@ -41,6 +41,7 @@ def train(table: Path, model: Path, rung: str, seed: int, threads: int) -> None:
         parameters=tuned(rung).get("parameters", {}),
         tuned_on=tuned(rung).get("days", []),
         contributions=contributions(estimator, _sample(fit)),
+        later=later.by_day(slope),
     )
     made.write(model, export(estimator, calibration, _sample(whole)))
     say("train", f"{rung}: {framing().task.metric} {made.loss:.4f} on later days, fitted on {made.rows:,} rows")
