@@ -32,6 +32,7 @@ def demo() -> None:
     """Run every verb and show what came out; leaves nothing running, also when interrupted."""
     os.environ["ML_RELEASE_ENVIRONMENT"] = ENVIRONMENT
     os.environ.pop("ML_RELEASE_BUNDLE", None)  # the demo serves what it has trained
+    os.environ["ML_ONLINE_URL"] = ""  # and has an online store of its own, which it empties
     settings.cache_clear()
     with files.alone(files.local(settings().reports_url, "reports"), "demo"):
         _demo()

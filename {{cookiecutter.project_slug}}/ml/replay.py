@@ -1,7 +1,8 @@
 """Plays the world outside: what happens, records when they are due, and their outcomes once known.
 
-Simulated time passes in steps. In each, the events that became available are folded into the online store first; then
-the service gets its requests, each with its own time, which a service with a simulated clock takes for now.
+Simulated time passes in steps of half an hour, which ends with the last request that is due in it: then the events that
+became available are folded into the online store, and the service gets the requests, all as of that moment. Who sends
+them one by one folds before each.
 """
 
 from contextlib import closing
@@ -16,7 +17,7 @@ from ml.contract.framing import framing
 from ml.errors import ContractError
 from ml.features.materialize import Feed
 from ml.features.table import columns_of_frame, json_of_frame
-from ml.online.store import connect
+from ml.online.store import connect, shown
 from ml.problem import schema, source
 from ml.progress import say, track
 from ml.settings import settings
@@ -39,8 +40,12 @@ def replay(lake: str, since: date, until: date, url: str, single: bool = False) 
     steps = np.arange(due.min().astype("datetime64[h]").astype("datetime64[m]"), known.max() + STEP, STEP)
     with httpx.Client(base_url=url, timeout=60) as client, closing(connect(settings().online_url)) as store:
         feed = Feed(lake, store, days[0])
+        if feed.up_to(int(due.min().astype("datetime64[s]").astype(np.int64))).late:
+            where = shown(settings().online_url)
+            raise ContractError("replay", f"{where} knows what happened later", "Remove it, or replay later days")
         for step in track(steps, "replaying half hours", total=len(steps)):
             now = np.flatnonzero((due >= step) & (due < step + STEP))
+            now = now[np.argsort(due[now], kind="stable")]
             for rows in np.split(now, len(now)) if single and len(now) else [now]:
                 if len(rows):
                     moment = due[rows].max()

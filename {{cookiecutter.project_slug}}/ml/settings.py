@@ -154,7 +154,7 @@ class Settings(Table):
     @property
     def online_url(self) -> str:
         """Where this environment's online store lies; a Redis is one environment's alone, by its database or host."""
-        return self.online.url or f"{self.store_url}/online/{self.release.environment}"
+        return self.path(self.online.url or f"{self.store_url}/online/{self.release.environment}")
 
     @property
     def reports_url(self) -> str:

@@ -2,6 +2,7 @@
 
 import contextlib
 import shutil
+import socket
 import subprocess
 import sys
 import time
@@ -21,7 +22,7 @@ from ml.features.fold import NEVER
 from ml.features.materialize import Feed
 from ml.features.online import PAUSE, Online
 from ml.features.table import GROUPS, WINDOWED, columns_of_frame, json_of_frame
-from ml.online.store import OnlineStore, Unavailable, connect
+from ml.online.store import OnlineStore, Unavailable, connect, shown
 from ml.serving.server import free_port, running
 
 NOON_OF_APRIL_1 = datetime(2013, 4, 1, 12, tzinfo=UTC)
@@ -226,6 +227,51 @@ def until(holds: Callable[[], bool], patience: float = 10) -> bool:
     while time.monotonic() < deadline and not holds():
         time.sleep(0.1)
     return holds()
+
+
+@pytest.mark.parametrize(
+    ("url", "said"),
+    [
+        ("redis://:secret@host:6379/0", "host:6379/0"),
+        ("redis://host:6379/0?password=secret", "redis://host:6379/0"),
+        ("/a/folder", "/a/folder"),
+    ],
+)
+def test_no_password_is_ever_printed(url: str, said: str) -> None:
+    assert shown(url) == said
+
+
+def test_an_address_with_a_strange_password_is_refused_without_telling_it() -> None:
+    with pytest.raises(ContractError, match="no address of a Redis") as refused:
+        connect("redis://:secret/word@host:6379/0")
+    assert "secret" not in str(refused.value)
+
+
+def test_who_takes_the_connection_and_stays_silent_costs_a_quarter_of_a_second() -> None:
+    with (
+        socket.create_server(("127.0.0.1", 0)) as silent,
+        contextlib.closing(connect(f"redis://127.0.0.1:{silent.getsockname()[1]}/0")) as store,
+    ):
+        began = time.monotonic()
+        with pytest.raises(Unavailable):
+            store.read([b"a"])
+        assert time.monotonic() - began < 2
+
+
+@pytest.mark.slow
+def test_a_redis_that_stops_in_the_middle_of_a_transaction_is_unavailable_and_tried_no_longer(
+    server_of_redis: Redis,
+) -> None:
+    called = []
+
+    def change(values: object) -> dict[bytes, bytes]:
+        called.append(values)
+        server_of_redis.stop()
+        return {b"a": b"1"}
+
+    with contextlib.closing(connect(server_of_redis.url)) as store, pytest.raises(Unavailable):
+        store.update([b"a"], change)
+    assert len(called) == 1
 
 
 def test_a_redis_that_never_answers_is_unavailable_and_no_crash() -> None:

@@ -11,8 +11,8 @@ from pydantic import Field
 from ml.errors import ContractError
 from ml.features.asof import Asof
 from ml.features.definition import Columns, Event, Feature, column, windowed
-from ml.features.fold import HOUR, NEVER, TILES, width
-from ml.features.group import Group, Update, groups_of, updates
+from ml.features.fold import HOUR, NEVER
+from ml.features.group import Group, Update, entities, groups_of, updates
 
 
 class Purchase(Event):
@@ -94,8 +94,8 @@ def oracle(feature: Feature, record: dict[str, Any], told: list[dict[str, Any]])
         and not np.isnan(value := float(window.values(columns_of([each]))[0]))
     ]
     if window.how in ("mean", "count"):
-        tile = width(window)
-        values = [value for time, value in known if at // tile - time // tile < TILES]
+        tile = window.hours * 300  # seconds: a twelfth of the window
+        values = [value for time, value in known if at // tile - time // tile < 12]
         if not values:
             return np.nan
         return float(np.mean(values)) if window.how == "mean" else len(values)
@@ -189,6 +189,70 @@ def test_another_definition_never_reads_the_states_of_this_one() -> None:
     assert groups_of([feature("share", how="mean", hours=3, value=dear), column("x", "number", "")])[0].key(
         "a"
     ) == one.key("a")
+
+
+def test_a_window_of_one_hour_holds_the_events_of_one_hour() -> None:
+    (group,) = groups_of([feature("count_1h", how="count", hours=1), feature("mean_1h", how="mean", hours=1)])
+    noon = 1_700_006_400 // 3600 * 3600
+    ago = {"11:00": 3600, "11:06": 3240, "11:59": 60}
+    state = group.update(None, None, [Update(name, noon - ago[name], (1.0, float(ago[name]))) for name in ago]).state
+
+    def at(minutes: int) -> list[float]:
+        found, _ = group.read([state], np.array([noon + 60 * minutes]))
+        return [found["count_1h"][0], found["mean_1h"][0]]
+
+    assert at(-1) == [3, (3600 + 3240 + 60) / 3]
+    assert at(4) == [2, (3240 + 60) / 2]
+    assert at(10) == [1, 60]
+    np.testing.assert_array_equal(at(60), [np.nan, np.nan])
+
+
+def test_a_store_that_is_ahead_tells_nothing_of_what_happened_later() -> None:
+    (group, *_) = GROUPS
+    early = group.update(None, None, [Update("early", NOW - 7200, (1.0,) * 6)])
+    state = group.update(early.state, early.seen, [Update("later", NOW + 7200, (9.0,) * 6)]).state
+    found, as_of = group.read([state], np.array([NOW]))
+    assert not any((values == 9).any() for values in found.values())
+    assert as_of[0] == NOW + 7200
+
+
+@pytest.mark.parametrize(
+    ("more", "said"),
+    [
+        ({"how": "sum", "hours": 1}, "folds by 'sum'"),
+        ({"how": "mean", "hours": 0}, "over 0 hours"),
+        ({"how": "mean", "hours": 0.5}, "over 0.5 hours"),
+    ],
+)
+def test_a_fold_that_there_is_not_is_refused_by_name(more: dict[str, Any], said: str) -> None:
+    with pytest.raises(ContractError, match=said):
+        feature("strange", **more)
+
+
+def test_nothing_counted_is_none_and_not_unknown() -> None:
+    compute = feature("bought", how="count", hours=1).compute
+    assert compute({"bought": np.array([np.nan, 2.0])}).tolist() == [0.0, 2.0]
+
+
+def test_entities_of_two_fields_are_never_taken_for_another() -> None:
+    (group,) = groups_of([feature("both", how="count", hours=1, entity=("customer", "shop"))])
+    names = entities(group, {"customer": np.array(["a|1", "a", None]), "shop": np.array(["2", "1|2", "1"])})
+    assert len(set(names.tolist())) == 3
+    assert names[2] is None
+
+
+LIMIT = 100
+
+
+def test_a_constant_that_a_function_names_is_part_of_its_definition(monkeypatch: pytest.MonkeyPatch) -> None:
+    def dearer(purchases: Columns) -> Any:
+        return purchases["amount"] > LIMIT
+
+    before = groups_of([feature("share", how="mean", hours=3, value=dearer)])[0].version
+    monkeypatch.setitem(globals(), "LIMIT", 200)
+    assert groups_of([feature("share", how="mean", hours=3, value=dearer)])[0].version != before
+    with pytest.raises(ContractError, match="no function whose text is known"):
+        _ = groups_of([feature("share", how="mean", hours=3, value=np.log1p)])[0].version
 
 
 def test_a_value_that_a_sum_cannot_hold_is_refused_by_name() -> None:

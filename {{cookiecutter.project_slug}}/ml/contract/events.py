@@ -56,7 +56,7 @@ class Prediction(Event):
     """
 
     kind: Literal["prediction"] = "prediction"
-    key: dict[str, float | str]
+    key: dict[str, float | str | None]
     bundle: str
     score: float
     decision: bool

@@ -6,11 +6,13 @@ a customer or a shop, shortly before; `ml.features.fold` says how.
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import AwareDatetime, BaseModel, ConfigDict
+
+from ml.errors import ContractError
 
 Array = NDArray[Any]
 Columns = Mapping[str, Array]  # one array a field, all of one length: a single record has arrays of length one
@@ -111,16 +113,24 @@ def windowed(
     value: str | Callable[[Columns], Array] | None = None,
     how: How,
     hours: int,
-    default: float = np.nan,
+    default: float | None = None,
     bounds: tuple[float | None, float | None] = (None, None),
 ) -> Feature:
     """Make a Feature of what happened to an entity; `default` is taken where nothing is known or all is too old.
 
+    It is missing unless something else is given, or 0 for a count.
+
     The records' columns hold its value under its name: put there by the point-in-time join or by the online store.
     """
 
-    def compute(records: Columns) -> Array:
-        return np.where(np.isnan(records[name]), default, records[name])
+    otherwise = default if default is not None else 0.0 if how == "count" else np.nan
 
+    def compute(records: Columns) -> Array:
+        return np.where(np.isnan(records[name]), otherwise, records[name])
+
+    if how not in get_args(How) or not (isinstance(hours, int) and hours > 0):
+        broken = f"{name} folds by {how!r} over {hours!r} hours"
+        raise ContractError("features", broken, f"Use {', '.join(get_args(How))} and whole hours")
     fields = (entity,) if isinstance(entity, str) else entity
-    return Feature(name, "number", sentence, False, compute, Window(events, fields, value, how, hours, default, bounds))
+    window = Window(events, fields, value, how, hours, otherwise, bounds)
+    return Feature(name, "number", sentence, False, compute, window)

@@ -16,7 +16,7 @@ from ml.features.definition import Window
 
 TILES = 12  # of a window
 UNIT = 2.0**-20  # of a sum
-LARGEST = 2.0**40  # of a value in a sum: thousands of them still fit a word
+LARGEST = 2.0**20  # of a value in a sum: millions of them still fit a word
 HOUR = 3600  # seconds
 NEVER = -(2**62)  # seconds: before anything
 WORDS = 1 + 2 * TILES  # of a tiled state: the newest tile, each slot's count, each slot's sum
@@ -55,15 +55,19 @@ def of_sums(mean: Any, count: Whole, total: Whole) -> Floats:
 
 
 def of_last(age: Any, seconds: Any, time: Whole, value: Floats, at: Whole) -> Floats:
-    """Return last values, or their age in hours where `age` is true; NaN where they are `seconds` old or older."""
-    return np.where(at - time < seconds, np.where(age, (at - time) / HOUR, value), np.nan)
+    """Return last values, or their age in hours where `age` is true; NaN where they are `seconds` old or older.
+
+    What happened after `at` is not known: a store may be ahead of who asks.
+    """
+    return np.where((time <= at) & (at - time < seconds), np.where(age, (at - time) / HOUR, value), np.nan)
 
 
 def of_tiles(mean: Any, width: Any, words: Whole, at: Whole) -> Floats:
     """Return means or counts of tiled states, [..., WORDS], of tiles of `width` seconds, at the moments `at`, [...]."""
     newest, counts, sums = words[..., :1], words[..., 1 : 1 + TILES], words[..., 1 + TILES :]
     tiles = newest - (newest - np.arange(TILES)) % TILES  # the tile that each slot holds
-    inside = tiles > (at // width)[..., None] - TILES
+    behind = (at // width)[..., None] - tiles
+    inside = (behind >= 0) & (behind < TILES)  # a store may be ahead of who asks
     return of_sums(mean, (counts * inside).sum(axis=-1), (sums * inside).sum(axis=-1))
 
 

@@ -7,6 +7,7 @@ twice counts once.
 
 import hashlib
 import inspect
+import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -15,8 +16,9 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from ml.errors import ContractError
 from ml.features.definition import Columns, Event, Feature, Window
-from ml.features.fold import HOUR, Floats, Whole
+from ml.features.fold import HOUR, TILES, UNIT, Floats, Whole
 from ml.features.state import Layout
 
 SEEN = np.dtype([("mark", "<u8"), ("time", "<i8")])  # an id, and when its event happened
@@ -71,7 +73,7 @@ class Group:
     def version(self) -> str:
         """Names the definitions: a state that was folded by others is never read as one of these."""
         pairs = zip(self.features, self.windows, strict=True)
-        told = [(feature.name, each.how, each.hours, _text(each)) for feature, each in pairs]
+        told = [TILES, UNIT, *((feature.name, each.how, each.hours, _text(each)) for feature, each in pairs)]
         return hashlib.sha256(repr(told).encode()).hexdigest()[:8]
 
     def key(self, entity: str) -> bytes:
@@ -124,7 +126,7 @@ def entities(group: Group, columns: Columns) -> NDArray[np.object_]:
     if len(group.entity) == 1 and columns[group.entity[0]].dtype == object:
         return columns[group.entity[0]]
     parts = zip(*(columns[name].tolist() for name in group.entity), strict=True)
-    return np.array([None if any(map(_absent, each)) else "|".join(map(str, each)) for each in parts], dtype=object)
+    return np.array([None if any(map(_absent, each)) else json.dumps(each) for each in parts], dtype=object)
 
 
 def updates(group: Group, events: Columns) -> list[tuple[str, Update]]:
@@ -140,8 +142,16 @@ def _absent(value: object) -> bool:
 
 
 def _text(window: Window) -> str:
-    """Return what says how an event's value is made: a field's name, or the text of a function."""
-    return inspect.getsource(window.value) if callable(window.value) else str(window.value)
+    """Return what says how an event's value is made: a field, or a function's text and the constants that it names."""
+    if not callable(window.value):
+        return str(window.value)
+    try:
+        told, named = inspect.getsource(window.value), inspect.getclosurevars(window.value).globals
+    except (TypeError, OSError) as error:
+        mend = "Write it with `def` or `lambda` in ml/problem/features.py"
+        raise ContractError("features", f"{window.value!r} is no function whose text is known", mend) from error
+    constants = {name: value for name, value in named.items() if isinstance(value, (int, float, str, tuple))}
+    return told + repr(sorted(constants.items()))
 
 
 def _mark(id: str) -> int:

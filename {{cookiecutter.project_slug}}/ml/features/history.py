@@ -20,6 +20,11 @@ class History:
     def __init__(self, lake: str) -> None:
         self._lake, self._archive, self._asof = lake, Archive(lake), Asof()
 
+    @property
+    def end(self) -> int:
+        """The moment before which every kind of events is known, in seconds."""
+        return min((self._archive.end(group.events) for group in GROUPS), default=2**62)
+
     def join(self, records: Columns, at: Whole) -> dict[str, Floats]:
         """Return every windowed feature of records as of the moments `at` (seconds), each [n], NaN for unknown.
 
@@ -29,8 +34,8 @@ class History:
             return {feature.name: np.empty(0) for feature in WINDOWED}
         first, last = int(at.min()), int(at.max())
         for group in GROUPS:
-            if self._archive.end(group.events) < last:
-                kind, day = kind_of(group.events), np.datetime64(last, "s").astype("datetime64[D]")
+            if (end := self._archive.end(group.events)) <= last:
+                kind, day = kind_of(group.events), np.datetime64(end or last, "s").astype("datetime64[D]")
                 raise ContractError("data", f"{self._lake} has no {kind} events of {day}", "See ml/problem/source.py")
         self._archive.forget(first - max(group.horizon for group in GROUPS))
         events = {group: self._archive.between(group.events, first - group.horizon, last) for group in GROUPS}

@@ -3,11 +3,15 @@
 from contextlib import closing
 from datetime import date, timedelta
 
+from ml.errors import ContractError
 from ml.features.archive import DAY, EPOCH, Archive
+from ml.features.definition import kind_of
 from ml.features.table import GROUPS
-from ml.features.updater import Taken, changes_of, take
-from ml.online.store import OnlineStore, connect, shown
+from ml.features.updater import Change, Taken, changes_of, take
+from ml.online.store import OnlineStore, Unavailable, connect, shown
 from ml.progress import say
+
+AT_ONCE = 1000  # changes in one transaction: a Redis watches every key of it
 
 
 class Feed:
@@ -23,14 +27,19 @@ class Feed:
         self._told = ((since - EPOCH).days - 1) * DAY - longest  # a local day may begin on the UTC day before
 
     def up_to(self, moment: int) -> Taken:
-        """Fold what became available up to a moment, in seconds; raises Unavailable when the store does not answer."""
+        """Fold what became available up to a moment, in seconds; raises ContractError where the store is away."""
         if moment <= self._told:
             return Taken()
-        kinds = [(kind, self._archive.between(kind, self._told, moment)) for kind in self._kinds]
-        taken = take(self._store, [change for kind, events in kinds for change in changes_of(kind, events)])
+        changes: list[Change] = []
+        for kind in self._kinds:
+            changes += changes_of(kind, self._archive.between(kind, self._told, moment))
         self._told = moment
         self._archive.forget(moment)
-        return taken
+        parts = [changes[start : start + AT_ONCE] for start in range(0, len(changes), AT_ONCE)]
+        try:
+            return Taken(*map(sum, zip(Taken(), *(take(self._store, part) for part in parts), strict=True)))
+        except Unavailable as error:
+            raise ContractError("online store", str(error), "See [online] in project.toml") from error
 
 
 def materialize(lake: str, url: str, until: date | None) -> None:
@@ -38,8 +47,12 @@ def materialize(lake: str, url: str, until: date | None) -> None:
 
     What the store knows already stays: an event that comes twice counts once.
     """
+    if not GROUPS:
+        raise ContractError("features", "there are no windowed features", "Nothing has to be done")
     archive = Archive(lake)
-    end = min((archive.end(group.events) for group in GROUPS), default=0) - 1
+    if absent := [kind_of(group.events) for group in GROUPS if not archive.end(group.events)]:
+        raise ContractError("data", f"{lake} has no {absent[0]} events", "Run `ml ingest`, or see ml/problem/source.py")
+    end = min(archive.end(group.events) for group in GROUPS) - 1
     moment = min(end, ((until - EPOCH).days + 1) * DAY - 1) if until else end
     with closing(connect(url)) as store:
         taken = Feed(lake, store, EPOCH + timedelta(days=moment // DAY)).up_to(moment)

@@ -52,7 +52,7 @@ class Layout:
         for (window, own, tiled), value in zip(self._slots, values, strict=True):
             if value == value:
                 found = words[own]
-                words[own] = add(found, window, time, value) if tiled else max(tuple(found), (time, value))
+                words[own] = add(found, window, time, value) if tiled else max(tuple(found), (time, value + 0.0))
 
     def read(self, states: Sequence[bytes | None], at: Whole) -> tuple[list[Floats], Whole]:
         """Return each window's values at the moments `at`, [n], NaN where nothing fresh is known, and watermarks."""

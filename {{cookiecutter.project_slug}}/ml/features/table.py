@@ -12,8 +12,8 @@ from ml.errors import ContractError
 from ml.features.definition import Array, Columns, Feature
 from ml.features.group import groups_of
 from ml.problem.features import FEATURES
+from ml.problem.schema import EVENTS, Record
 from ml.problem.schema import KEY as IDENTITY
-from ml.problem.schema import Record
 
 if TYPE_CHECKING:  # serving has no data frames
     import pandas as pd
@@ -25,8 +25,21 @@ GROUPS = groups_of(FEATURES)
 WINDOWED = tuple(feature for group in GROUPS for feature in group.features)
 
 DAY, KEY, SCORE = "day", "key", "score"  # columns of ours beside the features
+MEND = "Edit ml/problem/features.py"
 if taken := {DAY, KEY, SCORE} & set(NAMES):
-    raise ContractError("features", f"{taken.pop()} is a column of ours", "Rename it in ml/problem/features.py")
+    raise ContractError("features", f"{taken.pop()} is a column of ours", MEND)
+if taken := {feature.name for feature in WINDOWED} & set(Record.model_fields):
+    raise ContractError("features", f"{taken.pop()} is a field of the record and a windowed feature", MEND)
+for group in GROUPS:
+    if group.events not in EVENTS:
+        raise ContractError("features", f"{group.name} folds events that are not among EVENTS", MEND)
+    for name in group.entity:
+        kinds = {
+            column.kind for kind in (Record, group.events) for column in schema.columns(kind) if column.name == name
+        }
+        if kinds != {"category"} or not all(name in kind.model_fields for kind in (Record, group.events)):
+            broken = f"{group.name}: {name} is no text of both the record and the event, so it names no entity"
+            raise ContractError("features", broken, MEND)
 
 MISSING = ""  # how a category says that it has no value; a number says NaN
 
@@ -118,7 +131,7 @@ def features_of(given: Inputs) -> Iterator[dict[str, float | str | None]]:
         yield dict(zip(NAMES, [*plain, *categories], strict=True))
 
 
-def keys_of(records: Columns) -> list[dict[str, float | str]]:
+def keys_of(records: Columns) -> list[dict[str, float | str | None]]:
     """Return what names each record, by field; times as ISO 8601, UTC."""
     fields = [records[name] for name in IDENTITY]
     plain = [np.datetime_as_string(each) if each.dtype.kind == "M" else each for each in fields]

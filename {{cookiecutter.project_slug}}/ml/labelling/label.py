@@ -22,7 +22,7 @@ def label() -> dict[str, Any]:
     """Label every prediction in the event log and return the summary; raises ContractError where there is none.
 
     The newest event tells what time it is, in wall time and in simulated time alike: of moments that the log has not
-    reached, nobody can say what did not come. Days that are no longer in the log keep the labels they have.
+    reached, nobody can say what did not come. What is no longer in the log keeps the label it has.
     """
     conf, rule = settings(), framing().label
     predictions: list[Event] = []
@@ -35,9 +35,11 @@ def label() -> dict[str, Any]:
     now = max(event["time"] for event in (*predictions, *outcomes))
     there, parts, written, corrected = partitions.days(conf.labels_url), [], [], []
     for day, rows in join(predictions, outcomes, now, rule):
-        parts.append(rows[list(COLUMNS)])
         old = partitions.read(conf.labels_url, day) if day in there else rows[:0]
         old = old if set(COLUMNS) <= set(old) else rows[:0]  # one of another form says nothing
+        if len(gone := old[~old.request_id.isin(rows.request_id)]):
+            rows = pd.concat([gone, rows], ignore_index=True)
+        parts.append(rows[list(COLUMNS)])
         if list(old) != list(rows) or _said(old, "delay_hours") != _said(rows, "delay_hours"):
             partitions.write(conf.labels_url, day, rows)
             written.append(str(day))

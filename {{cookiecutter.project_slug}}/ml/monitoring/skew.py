@@ -55,6 +55,9 @@ def skew(sample: int) -> Skew:
         raise ContractError("skew", f"{champion[:12]} has served nothing yet", "Serve or `ml replay` first")
     chosen = np.random.default_rng(SEED).permutation(len(served))[:sample]
     found = compare(conf.lake_url, [served[place] for place in sorted(chosen)])
+    if not found.compared:
+        broken = f"none of {len(chosen):,} served requests has a record in {conf.lake_url} yet"
+        raise ContractError("skew", broken, "Ingest their days first, or see KEY in ml/problem/schema.py")
     page = files.join(conf.reports_url, "skew.json")
     told = {**found._asdict(), "differing": [each._asdict() for each in found.differing]}
     files.write(page, json.dumps(told, indent=1).encode())
@@ -72,13 +75,14 @@ def skew(sample: int) -> Skew:
 
 
 def compare(lake: str, served: list[dict[str, Any]]) -> Skew:
-    """Compare logged predictions with the offline path."""
-    whole = pd.DataFrame(served)
+    """Compare logged predictions with the offline path, as far as the lake's history goes."""
+    history, whole = History(lake), pd.DataFrame(served)
     whole["time"] = pd.to_datetime(whole["time"], utc=True).dt.tz_localize(None).astype("datetime64[s]")
+    whole = whole[whole["time"].to_numpy().astype(np.int64) < history.end]
     days = calendar.local(whole["time"].to_numpy(), framing().time.timezone).astype("datetime64[D]")
     whole["day"] = days.astype(object)
     weeks = [week for _, week in whole.groupby(days.astype(np.int64) // 7)]
-    history, differing, compared = History(lake), dict[str, Differing](), 0
+    differing, compared = dict[str, Differing](), 0
     for requests in track(weeks, "comparing weeks", len(weeks)):
         again = _offline(lake, history, requests)
         compared += len(again)
@@ -88,7 +92,7 @@ def compare(lake: str, served: list[dict[str, Any]]) -> Skew:
                 if (one := told["features"].get(name)) != offline:
                     before = differing.get(name, Differing(name, 0, told["key"], one, offline))
                     differing[name] = before._replace(requests=before.requests + 1)
-    return Skew(compared, len(whole) - compared, sorted(differing.values(), key=lambda each: -each.requests))
+    return Skew(compared, len(served) - compared, sorted(differing.values(), key=lambda each: -each.requests))
 
 
 Features = dict[str, float | str | None]
@@ -97,7 +101,10 @@ Features = dict[str, float | str | None]
 def _offline(lake: str, history: History, requests: pd.DataFrame) -> list[tuple[int, Features]]:
     """Return each request's place and features by the offline path; requests without a record are left out."""
     near = {day + timedelta(days=ahead) for day in requests["day"] for ahead in (-1, 0, 1)}  # one may come too late
-    records = pd.concat([source.read(lake, each) for each in source.days(lake) if each in near], ignore_index=True)
+    there = [day for day in source.days(lake) if day in near]
+    if not there:
+        return []
+    records = pd.concat([source.read(lake, day) for day in there], ignore_index=True)
     rows = {json.dumps(key): row for row, key in enumerate(keys_of(columns_of_frame(records)))}
     keys = [json.dumps(key) for key in requests["key"]]
     places = [place for place, key in enumerate(keys) if key in rows]

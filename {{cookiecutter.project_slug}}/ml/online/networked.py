@@ -7,46 +7,63 @@ from redis.backoff import NoBackoff
 from redis.retry import Retry
 
 from ml.errors import ContractError
-from ml.online.store import Change, Unavailable, Values
+from ml.online.store import Change, Unavailable, Values, shown
 
 PATIENCE = 0.25  # seconds for a connection or an answer: a request waits no longer, and goes on with defaults
+PATIENCE_TO_WRITE = 5.0  # seconds: nobody waits for a writer
+ATTEMPTS = 20  # at a transaction into which others write
 
 
 class Networked:
-    """Redis: reads are one MGET, a transaction is WATCH, MGET, MULTI, SET..., EXEC."""
+    """Redis: reads are one MGET, a transaction is WATCH, MGET, MULTI, MSET, EXEC."""
 
     def __init__(self, url: str) -> None:
-        try:
-            self._client = redis.Redis.from_url(
-                url, socket_timeout=PATIENCE, socket_connect_timeout=PATIENCE, retry=Retry(NoBackoff(), 1)
-            )
-        except ValueError as error:
-            raise ContractError("online store", f"{error}", "Edit [online] url in project.toml") from error
+        self._reader, self._writer = _client(url, PATIENCE), _client(url, PATIENCE_TO_WRITE)
 
     def read(self, keys: Sequence[bytes]) -> Values:
         """Return the values of keys, None where there is none, in one round trip; raises Unavailable."""
         try:
-            return list(self._client.mget(keys)) if keys else []  # type: ignore[arg-type]
+            return list(self._reader.mget(keys)) if keys else []  # type: ignore[arg-type]
         except redis.RedisError as error:
             raise Unavailable(str(error)) from error
 
     def update(self, keys: Sequence[bytes], change: Change) -> None:
         """Write what `change` makes of the values of keys, all or nothing; again where another writer was faster."""
         try:
-            with self._client.pipeline() as pipe:
-                while True:
-                    try:
-                        pipe.watch(*keys)  # type: ignore[no-untyped-call]
-                        changes = change(pipe.mget(keys))  # type: ignore[arg-type]
-                        pipe.multi()
-                        pipe.mset(dict(changes))
-                        pipe.execute()
+            with self._writer.pipeline() as pipe:
+                for _ in range(ATTEMPTS):
+                    if self._done(pipe, keys, change):
                         return
-                    except redis.WatchError:
-                        continue
         except redis.RedisError as error:
             raise Unavailable(str(error)) from error
+        raise Unavailable(f"{ATTEMPTS} times another writer was faster")
 
     def close(self) -> None:
         """Close the connections."""
-        self._client.close()
+        self._reader.close()
+        self._writer.close()
+
+    def _done(self, pipe: "redis.client.Pipeline", keys: Sequence[bytes], change: Change) -> bool:
+        try:
+            pipe.watch(*keys)  # type: ignore[no-untyped-call]
+            changes = change(pipe.mget(keys))  # type: ignore[arg-type]
+            pipe.multi()
+            pipe.mset(dict(changes))
+            pipe.execute()
+        except redis.WatchError as error:
+            # The client calls a connection that it lost while watching by the same name.
+            if isinstance(error.__context__, (redis.ConnectionError, redis.TimeoutError)):
+                raise Unavailable(str(error.__context__)) from error
+            return False
+        return True
+
+
+def _client(url: str, patience: float) -> "redis.Redis":
+    try:
+        return redis.Redis.from_url(
+            url, socket_timeout=patience, socket_connect_timeout=patience, retry=Retry(NoBackoff(), 0)
+        )
+    except ValueError:  # whose text may hold the password
+        raise ContractError(
+            "online store", f"{shown(url)} is no address of a Redis", "Edit [online] url in project.toml"
+        ) from None

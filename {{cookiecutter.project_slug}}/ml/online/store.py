@@ -30,7 +30,7 @@ class OnlineStore(Protocol):
 
 def shown(url: str) -> str:
     """Return a URL as it may be printed: the password of a Redis is nobody's business."""
-    return url.rpartition("@")[2]
+    return url.rpartition("@")[2].partition("?")[0]
 
 
 def connect(url: str) -> OnlineStore:

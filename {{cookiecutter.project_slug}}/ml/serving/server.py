@@ -14,6 +14,7 @@ import httpx
 from ml import processes
 from ml.contract import bundle, release
 from ml.errors import ContractError
+from ml.online.store import connect
 from ml.progress import say
 from ml.settings import ROOT, settings
 from ml.store import files
@@ -59,6 +60,7 @@ def check(host: str, port: int) -> str:
     champion = release.read().champion
     bundle.load(conf.store_url, champion).replay_golden()
     files.local(conf.events_url, "events")
+    connect(conf.online_url).close()
     try:
         with socket.create_server((host, port)):
             pass

@@ -25,6 +25,12 @@ BATCH, WAIT = 1000, 0.2  # messages of a batch, and seconds after which a smalle
 PATIENCE = 5.0  # seconds for an answer of the broker
 MEASURED = 5.0  # seconds between two looks at the lag
 MEND = "See [stream] in project.toml"
+ONLY_A_PERSON = {
+    KafkaError._AUTHENTICATION,
+    KafkaError.GROUP_AUTHORIZATION_FAILED,
+    KafkaError.SASL_AUTHENTICATION_FAILED,
+    KafkaError.TOPIC_AUTHORIZATION_FAILED,
+}
 
 
 class Partition(NamedTuple):
@@ -201,6 +207,6 @@ def _at(partition: Partition, offset: int = OFFSET_INVALID) -> TopicPartition:
 
 
 def _stop_unless_passing(error: KafkaError) -> None:
-    """Raise ContractError for what only a person can mend; a group that was left is joined again by itself."""
-    if not error.retriable() and error.code() != KafkaError._MAX_POLL_EXCEEDED:
+    """Raise ContractError for what only a person can mend; all else passes, or the client tries again by itself."""
+    if error.fatal() or error.code() in ONLY_A_PERSON:
         raise ContractError("stream", error.str(), MEND)

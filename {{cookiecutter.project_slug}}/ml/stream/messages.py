@@ -68,16 +68,27 @@ def event_of(kind: type[Event], value: bytes, now: datetime) -> Event:
 
 def rekeyed(kind: type[Event], messages: Sequence[Message], now: datetime) -> tuple[list[Change], list[Letter]]:
     """Return what messages about a kind of events mean to each group and entity, and the dead ones."""
-    events, dead = [], []
-    for message in messages:
-        try:
-            events.append((message, event_of(kind, message.value, now)))
-        except Poison as poison:
-            dead.append(Letter(message, str(poison)))
-    changes = changes_of(kind, columns_of([event for _, event in events], kind)) if events else []
-    refused = {change.update.id: reason for change in changes if (reason := _refusal(change))}
-    dead += [Letter(message, refused[event.id]) for message, event in events if event.id in refused]
-    return [change for change in changes if change.update.id not in refused], dead
+    try:
+        return _rekeyed(kind, messages, now), []
+    except Exception:  # also of a value's function: one by one, it costs its own message and no other
+        changes, dead = [], []
+        for message in messages:
+            try:
+                changes += _rekeyed(kind, [message], now)
+            except Exception as error:
+                dead.append(Letter(message, str(error) if isinstance(error, Poison) else repr(error)))
+        return changes, dead
+
+
+def _rekeyed(kind: type[Event], messages: Sequence[Message], now: datetime) -> list[Change]:
+    """Return what messages mean; raises Poison, or whatever else one of them brings about."""
+    if not messages:
+        return []
+    changes = changes_of(kind, columns_of([event_of(kind, message.value, now) for message in messages], kind))
+    for change in changes:
+        if reason := _refusal(change):
+            raise Poison(reason)
+    return changes
 
 
 def encoded(change: Change) -> tuple[bytes, bytes]:

@@ -6,6 +6,7 @@ from contextlib import ExitStack, closing, contextmanager
 from typing import Any, Protocol
 
 from ml.contract.clock import Clock
+from ml.errors import ContractError
 from ml.features.updater import Overtaken
 from ml.online.store import OnlineStore, Unavailable, connect, shown
 from ml.progress import say
@@ -14,6 +15,7 @@ from ml.stream import counters
 from ml.stream.backoff import Away
 from ml.stream.counters import Tally
 
+TRIES = 100  # rounds in a row that fail before one who reads once gives up: half a minute and more
 PARTITIONS = 12  # of a topic that was not there: so many processes can share it
 
 
@@ -44,9 +46,12 @@ def stream(once: bool) -> None:
         for stage in stages:
             held.enter_context(closing(stage))
         told = held.enter_context(_told_to_stop())
-        while not told():
-            if _round(stages, once):
-                break
+        failures, finished = 0, False
+        while not told() and not (once and finished):
+            finished, failed = _round(stages, once)
+            failures = failures + 1 if failed else 0
+            if once and failures > TRIES:
+                raise ContractError("stream", f"tried {failures} times: {failed}", "See [stream] and [online]")
     updates = f"{tally.folded} folded, {tally.duplicate} duplicate, {tally.late} late"
     say("stream", f"read {tally.events} events; updates: {updates}; {tally.dead} dead letters")
 
@@ -72,15 +77,18 @@ def _stages(store: OnlineStore, tally: Tally) -> Sequence[Stage]:
     return [Rekey(conf.brokers, topics, clock, tally), Fold(conf.brokers, topics, store, tally)]
 
 
-def _round(stages: Sequence[Stage], once: bool) -> bool:
-    """Let each stage do a batch, again later where something does not answer; say whether that was all, if asked."""
+def _round(stages: Sequence[Stage], once: bool) -> tuple[bool, str]:
+    """Let each stage do a batch; return whether that was all, if asked, and what did not answer and is tried again."""
+    finished, failed = once, ""
     for stage in stages:
         try:
             stage.step()
+            finished = finished and stage.finished()
         except (Unavailable, Overtaken, Away) as error:
+            finished, failed = False, str(error)
             say("stream", f"tries again: {error}")
             stage.falter()
-    return once and all(stage.finished() for stage in stages)
+    return finished, failed
 
 
 @contextmanager
