@@ -165,7 +165,7 @@ def main(python: str | None) -> None:
         for turn in range(ROUNDS + 20):
             for count in (1, 100):
                 names = [f"e{each}" for each in chance.integers(0, ENTITIES, count)]
-                for name, read in ways.items():
+                for name, read in chance.permutation(list(ways.items())).tolist():
                     if turn >= 20:  # warm
                         found.setdefault((name, count), []).append(read(names))
                     else:

@@ -49,17 +49,17 @@ class Group:
     name: str
     features: tuple[Feature, ...]
 
-    @property
+    @cached_property
     def windows(self) -> list[Window]:
         """The features' windows, in the order of the definitions."""
         return [feature.window for feature in self.features if feature.window]
 
-    @property
+    @cached_property
     def events(self) -> type[Event]:
         """The kind of events that is folded."""
         return self.windows[0].events
 
-    @property
+    @cached_property
     def entity(self) -> tuple[str, ...]:
         """The fields that name the entity."""
         return self.windows[0].entity

@@ -59,10 +59,13 @@ class Layout:
         words = np.frombuffer(b"".join(state or self._empty for state in states), dtype="<i8")
         words, at = words.reshape(len(states), self._struct.size // 8), at[:, None]
         tiled, last = self._tiled, self._last
-        tiles = words[:, tiled.begin[:, None] + np.arange(WORDS)]
-        time, value = words[:, last.begin], words[:, last.begin + 1].view("<f8")
-        found = dict(zip(tiled.which, of_tiles(tiled.flag, tiled.seconds, tiles, at).T, strict=True))
-        found |= zip(last.which, of_last(last.flag, last.seconds, time, value, at).T, strict=True)
+        found: dict[int, Floats] = {}
+        if tiled.which:
+            tiles = words[:, tiled.begin[:, None] + np.arange(WORDS)]
+            found |= zip(tiled.which, of_tiles(tiled.flag, tiled.seconds, tiles, at).T, strict=True)
+        if last.which:
+            time, value = words[:, last.begin], words[:, last.begin + 1].view("<f8")
+            found |= zip(last.which, of_last(last.flag, last.seconds, time, value, at).T, strict=True)
         return [found[place] for place in range(len(self._slots))], words[:, 0]
 
     def _places(self, tiled: bool, flag: str) -> Places:
