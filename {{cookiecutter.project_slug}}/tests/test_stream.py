@@ -25,7 +25,7 @@ from conftest import ROOT, ml
 from prometheus_client.parser import text_string_to_metric_families
 
 from ml.contract.clock import Clock
-from ml.features.definition import kind_of
+from ml.features.definition import Columns, Event, kind_of
 from ml.features.group import SEEN, Update
 from ml.features.table import GROUPS, columns_of_frame
 from ml.features.updater import Change, Overtaken, changes_of, take
@@ -152,6 +152,29 @@ def test_an_update_that_no_group_takes_is_poison(reason: str) -> None:
     changes, (letter,) = decoded([Message("updates", 0, 0, *broken_updates()[reason])])
     assert not changes
     assert reason in letter.reason
+
+
+def test_one_that_no_one_foresaw_costs_its_own_message_and_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    usual = messages.changes_of
+
+    def strange(kind: type[Event], events: Columns) -> list[Change]:
+        if "two" in events["id"]:
+            raise OverflowError("int too large to convert to float")
+        return usual(kind, events)
+
+    monkeypatch.setattr(messages, "changes_of", strange)
+    told = [Message("events", 0, offset, b"", text(id=name)) for offset, name in enumerate(("one", "two", "three"))]
+    changes, (letter,) = messages.rekeyed(KIND, told, NOW)
+    assert {change.update.id for change in changes} == {"one", "three"}
+    assert letter.message.offset == 1
+    assert "int too large" in letter.reason
+
+
+def test_a_bad_event_takes_no_good_one_of_the_same_id_with_it() -> None:
+    told = [Message("events", 0, 0, b"", text()), Message("events", 0, 1, b"", text(delay=1e300))]
+    changes, (letter,) = messages.rekeyed(KIND, told, NOW)
+    assert {change.update.id for change in changes} == {"one"}
+    assert letter.message.offset == 1
 
 
 # Events from files

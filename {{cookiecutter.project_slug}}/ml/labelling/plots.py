@@ -21,7 +21,7 @@ def days(axes: Axes, by_day: list[dict[str, Any]]) -> None:
         if shares.any():
             axes.bar(place, shares, 0.9, bottom=below, color=colour, label=status)
         below += shares
-    axes.set(ylabel="share of a day's predictions", ylim=(0, 1), xticks=place[:: len(place) // 9 + 1])
+    axes.set(ylabel="share of a day's predictions", ylim=(0, 1), xticks=_apart(place))
     axes.legend(ncols=5, loc="upper left", bbox_to_anchor=(0, 1.16))
 
 
@@ -33,3 +33,12 @@ def delays(axes: Axes, hours: NDArray[np.float64], window: float) -> None:
     axes.axvline(window, color=INK, lw=2, label="end of the window")
     axes.set(xlabel="hours from prediction to outcome", ylabel="outcomes")
     axes.legend(loc="upper left", bbox_to_anchor=(0, 1.2))
+
+
+def _apart(days: NDArray[np.datetime64]) -> list[np.datetime64]:
+    """Return some of the days, so far apart that their names do not touch."""
+    chosen = [days[0]]
+    for day in days:
+        if day - chosen[-1] > (days[-1] - days[0]) / 9:
+            chosen.append(day)
+    return chosen

@@ -9,7 +9,7 @@ from ml.contract.reference import Reference
 from ml.monitoring.drift import Drift
 from ml.monitoring.observations import Observations
 from ml.monitoring.signal import Signal
-from ml.pages.picture import BAD, CALM, GOOD, INK, PALE, STRONG, Axes, picture
+from ml.pages.picture import BAD, CALM, GOOD, INK, PALE, STRONG, Axes, as_high_as, picture
 
 
 def _rates(days: NDArray[Any], values: NDArray[Any]) -> tuple[NDArray[Any], NDArray[np.float64]]:
@@ -71,6 +71,7 @@ def scores(axes: Axes, drift: Drift, cells: list[str]) -> None:
 def drift(axes: Axes, drifts: list[Drift]) -> None:
     """Each variable's distance from training beside its threshold; calendar features are pale."""
     ordered = sorted(drifts, key=lambda each: each.distance)
+    as_high_as(1 + 0.22 * len(ordered))
     colours = ["#d0d7de" if each.calendar else BAD if each.drifted else STRONG for each in ordered]
     place = np.arange(len(ordered))
     axes.barh(place, [each.distance for each in ordered], color=colours, height=0.7)

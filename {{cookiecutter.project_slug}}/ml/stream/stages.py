@@ -25,7 +25,25 @@ class Topics:
         self.events = {f"{prefix}.events.{kind_of(kind)}": kind for kind in EVENTS}
 
 
-class Rekey:
+class Sharing:
+    """A stage that shares its topics with other processes."""
+
+    _share: Share
+
+    def falter(self) -> None:
+        """Do again after a while what was not committed, in Kafka or in the store."""
+        self._share.let_go()
+
+    def finished(self) -> bool:
+        """Say whether all was done that was there when it was first asked."""
+        return self._share.reached_end()
+
+    def close(self) -> None:
+        """Leave the group."""
+        self._share.close()
+
+
+class Rekey(Sharing):
     """Events to updates: offsets are committed when the broker has the updates."""
 
     def __init__(self, brokers: str, topics: Topics, clock: Clock, tally: Tally) -> None:
@@ -47,20 +65,8 @@ class Rekey:
             self._tally.buried(topic, len(dead))
         self._share.done(read)
 
-    def falter(self) -> None:
-        """Do again after a while what was not committed."""
-        self._share.let_go()
 
-    def finished(self) -> bool:
-        """Say whether all was read that was there when it was first asked."""
-        return self._share.reached_end()
-
-    def close(self) -> None:
-        """Leave the group."""
-        self._share.close()
-
-
-class Fold:
+class Fold(Sharing):
     """Updates to states; the position in the store counts, the offset in Kafka is for those who watch the lag."""
 
     def __init__(self, brokers: str, topics: Topics, store: OnlineStore, tally: Tally) -> None:
@@ -75,18 +81,6 @@ class Fold:
         for partition, messages in read.items():
             self._fold(partition, messages)
         self._share.done(read)
-
-    def falter(self) -> None:
-        """Go on after a while from the positions in the store."""
-        self._share.let_go()
-
-    def finished(self) -> bool:
-        """Say whether all was folded that was there when it was first asked."""
-        return self._share.reached_end()
-
-    def close(self) -> None:
-        """Leave the group."""
-        self._share.close()
 
     def _fold(self, partition: Partition, messages: Sequence[Message]) -> None:
         changes, dead = decoded(messages)
