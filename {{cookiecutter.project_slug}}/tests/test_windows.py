@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import Field
+from sklearn.metrics import roc_auc_score
 
 from ml.errors import ContractError
 from ml.features.asof import Asof
@@ -114,6 +115,27 @@ def test_the_point_in_time_join_is_what_looking_at_every_event_gives(told: Any, 
     for feature in FEATURES:
         expected = [oracle(feature, record, told) for record in records]
         np.testing.assert_allclose(found[feature.name], expected, rtol=0, atol=1e-6, err_msg=feature.name)
+
+
+@pytest.mark.parametrize(
+    ("known_after", "auc"), [(10 * HOUR, 0.5), (-1, 1.0)], ids=["poison", "if it were known in time"]
+)
+def test_a_perfect_feature_from_the_future_raises_no_metric(known_after: int, auc: float) -> None:
+    """An event says the outcome, and happened before the prediction, but was known only later: no join may see it."""
+    chance = np.random.default_rng(0)
+    outcomes, at = chance.integers(0, 2, 500), NOW + chance.integers(0, 8 * HOUR, 500)
+    customers = np.array([f"c{place}" for place in range(500)], dtype=object)
+    told = {
+        "id": customers,
+        "time": (at - HOUR).astype("datetime64[s]"),
+        "available": at + known_after,
+        "customer": customers,
+        "shop": np.zeros(500),
+        "amount": 100.0 * outcomes + chance.normal(size=500),
+    }
+    found = ENGINE.join({"customer": customers, "shop": np.zeros(500)}, at, {GROUPS[0]: told})
+    for name in ("mean_5h", "last_2h"):
+        assert roc_auc_score(outcomes, np.nan_to_num(found[name])) == pytest.approx(auc, abs=0.01)
 
 
 def folded(group: Group, changes: list[tuple[str, Update]], batch: int) -> dict[str, bytes]:
