@@ -93,6 +93,7 @@ def a_machine(tmp_path, project, wheels, environment):
     (it.project / "ml/__main__.py").write_text("def main():\n    print('the demo ran')\n")
     lock("training", "flit_core")
     lock("serving", "flit_core", "iniconfig")
+    lock("stream", "flit_core")
     lock("dev", "iniconfig")
     return it
 

@@ -6,7 +6,7 @@ them one by one folds before each.
 """
 
 from contextlib import closing
-from datetime import date
+from datetime import UTC, date, datetime
 from typing import Any
 
 import httpx
@@ -15,9 +15,11 @@ import pandas as pd
 
 from ml.contract.framing import framing
 from ml.errors import ContractError
+from ml.features.definition import Columns
 from ml.features.materialize import Feed
+from ml.features.online import Online
 from ml.features.table import columns_of_frame, json_of_frame
-from ml.online.store import connect, shown
+from ml.online.store import OnlineStore, connect, shown
 from ml.problem import schema, source
 from ml.progress import say, track
 from ml.settings import settings
@@ -39,10 +41,11 @@ def replay(lake: str, since: date, until: date, url: str, single: bool = False) 
     ids = np.empty(len(sent), dtype=object)
     steps = np.arange(due.min().astype("datetime64[h]").astype("datetime64[m]"), known.max() + STEP, STEP)
     with httpx.Client(base_url=url, timeout=60) as client, closing(connect(settings().online_url)) as store:
+        _post(client, "/outcomes", [], due.min())  # nothing is changed before it is known that somebody answers
+        if _ahead(store, columns, due.min()):
+            broken = f"{shown(settings().online_url)} knows what happened later than {due.min()}"
+            raise ContractError("replay", broken, "Stop the service and remove it, or replay later days")
         feed = Feed(lake, store, days[0])
-        if feed.up_to(int(due.min().astype("datetime64[s]").astype(np.int64))).late:
-            where = shown(settings().online_url)
-            raise ContractError("replay", f"{where} knows what happened later", "Remove it, or replay later days")
         for step in track(steps, "replaying half hours", total=len(steps)):
             now = np.flatnonzero((due >= step) & (due < step + STEP))
             now = now[np.argsort(due[now], kind="stable")]
@@ -58,6 +61,13 @@ def replay(lake: str, since: date, until: date, url: str, single: bool = False) 
                 _post(client, "/outcomes", observed, known[rows].max())
     say("replay", f"sent {len(sent):,} records of {days[0]} to {days[-1]} to {url}, and their outcomes")
     return len(sent)
+
+
+def _ahead(store: OnlineStore, records: Columns, moment: np.datetime64) -> bool:
+    """Say whether the store knows of an entity of the records what happened after a moment."""
+    seconds = int(moment.astype("datetime64[s]").astype(np.int64))
+    known = Online(store).known(records, datetime.fromtimestamp(seconds, UTC))
+    return any((as_of > seconds).any() for as_of in known.as_of.values())
 
 
 def _post(client: httpx.Client, route: str, objects: list[Any], time: np.datetime64) -> Any:

@@ -67,7 +67,7 @@ class Release(Table):
 class Online(Table):
     """Where the online feature store lies: a Redis that several nodes reach, or where it is empty a directory."""
 
-    url: str
+    url: str = Field(pattern=r"^$|^(/|\.{1,2}/|[a-z]+://)")
 
 
 class Stream(Table):

@@ -74,8 +74,8 @@ def test_a_model_trained_on_a_leak_is_rejected(workshop: Workshop) -> None:
 
 
 def test_a_model_of_down_sampled_negatives_without_the_correction_is_rejected(workshop: Workshop) -> None:
-    """One negative in twenty was kept, and nothing moves the scores back: the odds are twenty times too high."""
-    balanced = Skewed(ladder(1, 1)["logistic"], keep=0.05, seed=1).fit(workshop.fit.frame, workshop.fit.outcomes)
+    """One negative in fifty was kept, and nothing moves the scores back: the odds are fifty times too high."""
+    balanced = Skewed(ladder(1, 1)["logistic"], keep=0.02, seed=1).fit(workshop.fit.frame, workshop.fit.outcomes)
     uncorrected = workshop.sealed(balanced.estimator_, workshop.fit)
     found = answers(workshop, uncorrected, until=date(2013, 5, 31))
     assert found["calibration"] == "fail"
@@ -191,7 +191,7 @@ def test_a_model_that_has_learned_the_day_backwards_is_rejected(workshop: Worksh
 
 
 def test_a_model_that_changes_too_many_decisions_is_rejected(workshop: Workshop) -> None:
-    assert answers(workshop, workshop.trained(workshop.fit, calibration=Calibration(1.0, 1.2)))["churn"] == "fail"
+    assert answers(workshop, workshop.trained(workshop.fit, calibration=Calibration(1.0, 2.0)))["churn"] == "fail"
 
 
 # Models that must pass.
@@ -205,7 +205,7 @@ def test_the_registered_model_passes_against_the_simplest_rung(workshop: Worksho
 
 
 def test_a_model_that_is_as_good_passes_and_is_not_taken_for_better(workshop: Workshop) -> None:
-    twin = workshop.trained(workshop.fit, ladder(1, 1)["logistic"].set_params(logisticregression__C=0.002))
+    twin = workshop.trained(workshop.fit, ladder(1, 1)["logistic"].set_params(logisticregression__C=0.0005))
     found = answers(workshop, twin)
     assert not_passed(found) == set()
     assert answers(workshop, twin, better=True)["better"] != "pass"

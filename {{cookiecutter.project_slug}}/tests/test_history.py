@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import ml, one_line
+from conftest import configured, ml, one_line
 
 from ml.errors import ContractError
 from ml.features.archive import Archive
@@ -20,6 +20,7 @@ from ml.features.table import GROUPS, WINDOWED, columns_of_frame
 from ml.online.store import connect
 from ml.problem import schema
 from ml.problem.schema import Departure
+from ml.replay import replay
 
 DAYS = [date(2013, 4, day) for day in range(5, 12)]
 DAY = DAYS[-2]
@@ -135,3 +136,26 @@ def test_a_store_that_does_not_answer_is_told_in_one_line(copy: Path) -> None:
     line = one_line(ml("materialize", ML_DATA_URL=copy, ML_ONLINE_URL="redis://:secret@127.0.0.1:1/0"))
     assert "online store" in line
     assert "secret" not in line
+
+
+def test_a_store_filled_up_to_the_evening_before_can_be_replayed_into_and_one_that_is_ahead_cannot(
+    copy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    posted = []
+    monkeypatch.setattr(
+        "ml.replay._post", lambda client, route, objects, time: posted.append(route) or _answered(objects)
+    )
+    for until, ahead in ((DAYS[2], False), (DAYS[4], True)):
+        store = tmp_path / str(until)
+        assert ml("materialize", "--until", until, ML_DATA_URL=copy, ML_STORE_URL=store).returncode == 0
+        with configured(ML_STORE_URL=store):
+            if ahead:
+                with pytest.raises(ContractError, match="knows what happened later than 2013-04-08"):
+                    replay(str(copy), DAYS[3], DAYS[3], "http://nobody")
+            else:
+                assert replay(str(copy), DAYS[3], DAYS[3], "http://nobody") > 500
+    assert "/predict" in posted
+
+
+def _answered(objects: list[object]) -> list[dict[str, str]]:
+    return [{"request_id": str(place)} for place in range(len(objects))]

@@ -286,5 +286,5 @@ def test_the_network_climbs_the_ladder_like_any_rung(lake: str, tmp_path: Path) 
     (constant, _), (made, graph) = read([tmp_path / "network", tmp_path / "constant"])
     assert (constant.rung, made.rung) == ("constant", "network")
     assert made.loss < constant.loss
-    scores = Scorer(graph).score(from_parquet(tmp_path / "table").inputs)
+    scores = Scorer(graph).score(from_parquet(tmp_path / "table").of(made.days).inputs)
     assert abs(scores.mean() - made.base) < 0.03  # half the negatives were left out, and are put back

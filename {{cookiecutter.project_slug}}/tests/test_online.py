@@ -280,3 +280,21 @@ def test_a_redis_that_never_answers_is_unavailable_and_no_crash() -> None:
         store.read([b"a"])
     with pytest.raises(Unavailable):
         put(store, {b"a": b"1"})
+
+
+def test_a_store_that_was_removed_and_made_anew_is_found(tmp_path: Path) -> None:
+    folder = tmp_path / "online"
+    with contextlib.closing(connect(str(folder))) as store:
+        put(store, {b"a": b"old"})
+        shutil.rmtree(folder)
+        with pytest.raises(Unavailable):
+            store.read([b"a"])
+        put_by_another(folder)
+        assert store.read([b"a"]) == [b"new"]
+        put(store, {b"b": b"2"})
+        assert store.read([b"a", b"b"]) == [b"new", b"2"]
+
+
+def put_by_another(folder: Path) -> None:
+    code = f"from ml.online.store import connect; connect({str(folder)!r}).update([b'a'], lambda _: {{b'a': b'new'}})"
+    subprocess.run([sys.executable, "-c", code], check=True)

@@ -52,7 +52,7 @@ class Prediction(Event):
     """What the model was given and what it answered; a number that was missing is None, a category "".
 
     `key` holds the record's key fields, by which it is found again in the lake. `time` is also the moment as of which
-    the windowed features were read.
+    the windowed features were read; `degraded`, that the online store did not answer, so that they are defaults.
     """
 
     kind: Literal["prediction"] = "prediction"
@@ -61,6 +61,7 @@ class Prediction(Event):
     score: float
     decision: bool
     features: dict[str, float | str | None]
+    degraded: bool = False
 
 
 class Outcome(Event):

@@ -17,6 +17,7 @@ from ml.errors import ContractError
 Array = NDArray[Any]
 Columns = Mapping[str, Array]  # one array a field, all of one length: a single record has arrays of length one
 Kind = Literal["number", "category"]
+MEND = "Edit ml/problem/features.py"
 How = Literal["mean", "count", "last", "age"]
 
 
@@ -69,8 +70,15 @@ class Window:
         """Return each event's value, NaN where it has none."""
         if self.value is None:
             return np.ones(len(events["time"]))
-        found = events[self.value] if isinstance(self.value, str) else self.value(events)
-        return np.asarray(found, dtype=np.float64)
+        try:
+            found = events[self.value] if isinstance(self.value, str) else self.value(events)
+            values = np.asarray(found, dtype=np.float64)
+        except (KeyError, TypeError, ValueError, IndexError) as error:
+            raise ContractError("features", f"a value of {self.group}: {error!r}", MEND) from error
+        if values.shape != (len(events["time"]),):
+            broken = f"a value of {self.group} has the shape {values.shape}, and not one number an event"
+            raise ContractError("features", broken, MEND)
+        return values
 
 
 def kind_of(events: type[Event]) -> str:
@@ -130,7 +138,9 @@ def windowed(
 
     if how not in get_args(How) or not (isinstance(hours, int) and hours > 0):
         broken = f"{name} folds by {how!r} over {hours!r} hours"
-        raise ContractError("features", broken, f"Use {', '.join(get_args(How))} and whole hours")
+        raise ContractError("features", broken, f"{MEND}: {', '.join(get_args(How))}, and whole hours")
     fields = (entity,) if isinstance(entity, str) else entity
+    if not fields:
+        raise ContractError("features", f"{name} has no entity", MEND)
     window = Window(events, fields, value, how, hours, otherwise, bounds)
     return Feature(name, "number", sentence, False, compute, window)

@@ -9,7 +9,7 @@ from pydantic import BaseModel
 
 from ml.contract import schema
 from ml.errors import ContractError
-from ml.features.definition import Array, Columns, Feature
+from ml.features.definition import MEND, Array, Columns, Feature
 from ml.features.group import groups_of
 from ml.problem.features import FEATURES
 from ml.problem.schema import EVENTS, Record
@@ -25,7 +25,9 @@ GROUPS = groups_of(FEATURES)
 WINDOWED = tuple(feature for group in GROUPS for feature in group.features)
 
 DAY, KEY, SCORE = "day", "key", "score"  # columns of ours beside the features
-MEND = "Edit ml/problem/features.py"
+if len(set(NAMES)) < len(NAMES):
+    twice = next(name for name in NAMES if NAMES.count(name) > 1)
+    raise ContractError("features", f"two features are called {twice}", MEND)
 if taken := {DAY, KEY, SCORE} & set(NAMES):
     raise ContractError("features", f"{taken.pop()} is a column of ours", MEND)
 if taken := {feature.name for feature in WINDOWED} & set(Record.model_fields):
@@ -33,6 +35,11 @@ if taken := {feature.name for feature in WINDOWED} & set(Record.model_fields):
 for group in GROUPS:
     if group.events not in EVENTS:
         raise ContractError("features", f"{group.name} folds events that are not among EVENTS", MEND)
+    for window in group.windows:
+        numbers = [column.name for column in schema.columns(group.events) if column.kind == "number"]
+        if isinstance(window.value, str) and window.value not in numbers:
+            broken = f"{group.name}: {window.value} is no number of the event ({', '.join(numbers) or 'it has none'})"
+            raise ContractError("features", broken, MEND)
     for name in group.entity:
         kinds = {
             column.kind for kind in (Record, group.events) for column in schema.columns(kind) if column.name == name

@@ -44,12 +44,15 @@ class Skew(NamedTuple):
 
 
 def skew(sample: int) -> Skew:
-    """Compare a random sample of what this environment's champion served, print and file what differs."""
+    """Compare a random sample of what this environment's champion served, print and file what differs.
+
+    What was served while the online store was down is left out: the service has said so itself.
+    """
     conf, champion = settings(), release.read().champion
     served = [
         event
         for event in events.read(files.local(conf.events_url, "events"))
-        if event["kind"] == "prediction" and event["bundle"] == champion
+        if event["kind"] == "prediction" and event["bundle"] == champion and not event["degraded"]
     ]
     if not served:
         raise ContractError("skew", f"{champion[:12]} has served nothing yet", "Serve or `ml replay` first")
@@ -57,13 +60,16 @@ def skew(sample: int) -> Skew:
     found = compare(conf.lake_url, [served[place] for place in sorted(chosen)])
     if not found.compared:
         broken = f"none of {len(chosen):,} served requests has a record in {conf.lake_url} yet"
-        raise ContractError("skew", broken, "Ingest their days first, or see KEY in ml/problem/schema.py")
+        raise ContractError("skew", broken, "Publish their days and events first, or see KEY in ml/problem/schema.py")
     page = files.join(conf.reports_url, "skew.json")
     told = {**found._asdict(), "differing": [each._asdict() for each in found.differing]}
     files.write(page, json.dumps(told, indent=1).encode())
     if found.differing:
         head = ["feature", "requests", "such as", "served", "offline"]
-        rows = [(each.feature, f"{each.requests:,}", *map(str, each[2:])) for each in found.differing]
+        rows = [
+            (each.feature, f"{each.requests:,}", ", ".join(map(str, each.key.values())), *map(str, each[3:]))
+            for each in found.differing
+        ]
         table("Served otherwise than trained", head, rows)
     say(
         "skew",

@@ -15,9 +15,9 @@ class Embedded:
     """LMDB in a directory; any number of processes read while one writes."""
 
     def __init__(self, folder: str) -> None:
-        files.local(folder, "online store")
-        try:  # after a crash of the machine the last commits may be lost, positions in the stream with them
-            self._env = lmdb.open(folder, map_size=LARGEST, metasync=False, max_readers=1024)
+        self._folder = files.local(folder, "online store")
+        try:
+            self._open()
         except lmdb.Error as error:
             broken = f"{folder} cannot be opened: {error}"
             raise ContractError("online store", broken, "See [online] in project.toml") from error
@@ -25,20 +25,32 @@ class Embedded:
     def read(self, keys: Sequence[bytes]) -> Values:
         """Return the values of keys, None where there is none; raises Unavailable."""
         try:
-            with self._env.begin() as transaction:
+            with self._current().begin() as transaction:
                 return [transaction.get(key) for key in keys]
-        except lmdb.Error as error:
+        except (lmdb.Error, OSError) as error:
             raise Unavailable(str(error)) from error
 
     def update(self, keys: Sequence[bytes], change: Change) -> None:
         """Write what `change` makes of the values of keys, all or nothing; writers wait for each other."""
         try:
-            with self._env.begin(write=True) as transaction:
+            with self._current().begin(write=True) as transaction:
                 for key, value in change([transaction.get(key) for key in keys]).items():
                     transaction.put(key, value)
-        except lmdb.Error as error:
+        except (lmdb.Error, OSError) as error:
             raise Unavailable(str(error)) from error
 
     def close(self) -> None:
         """Close the file."""
         self._env.close()
+
+    def _open(self) -> None:
+        # After a crash of the machine the last commits may be lost, and the positions in the stream with them.
+        self._env = lmdb.open(str(self._folder), map_size=LARGEST, metasync=False, max_readers=1024)
+        self._file = (self._folder / "data.mdb").stat().st_ino
+
+    def _current(self) -> lmdb.Environment:
+        """Return the store that lies there now: one that was removed and made anew is another."""
+        if (self._folder / "data.mdb").stat().st_ino != self._file:
+            self._env.close()
+            self._open()
+        return self._env

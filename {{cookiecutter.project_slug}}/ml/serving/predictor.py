@@ -71,7 +71,9 @@ class Predictor:
         self._count(given, scores)
         self._count_known(known, now.timestamp())
         lines = [
-            events.Prediction(time=now, key=key, features=features, **answer.model_dump())
+            events.Prediction(
+                time=now, key=key, features=features, degraded=self.online.down is not None, **answer.model_dump()
+            )
             for answer, key, features in zip(answers, keys_of(columns), features_of(given), strict=True)
         ]
         try:

@@ -78,6 +78,12 @@ class Inbox:
                 file.write(json.dumps(told) + "\n")
 
 
+def strangers(folder: str) -> list[str]:
+    """Return the names of files in an inbox that nobody reads."""
+    read = {f"{kind_of(kind)}.jsonl" for kind in EVENTS} | {DEAD_LETTERS}
+    return sorted(path.name for path in Path(folder).glob("*.jsonl") if path.name not in read)
+
+
 def _lines(path: Path, start: int) -> list[Message]:
     """Return the next whole lines of a file from a byte on; none where there is no file."""
     if not path.exists():

@@ -61,10 +61,12 @@ def _stages(store: OnlineStore, tally: Tally) -> Sequence[Stage]:
     conf, clock = settings().stream, Clock("wall")
     target = shown(settings().online_url)
     if not conf.brokers:
-        from ml.stream.inbox import Inbox
+        from ml.stream.inbox import Inbox, strangers
 
         inbox = settings().path(conf.inbox)
         say("stream", f"reads {inbox}, writes {target}")
+        for name in strangers(inbox):
+            say("stream", f"passes over {name}, no kind of events is called so")
         return [Inbox(inbox, store, clock, tally)]
     from ml.stream.broker import create  # who reads files needs no Kafka
     from ml.stream.stages import Fold, Rekey, Topics
