@@ -14,10 +14,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ml.contract import schema
+from ml.errors import ContractError
 from ml.features import calendar
+from ml.features.contradictions import refuse_contradictions
+from ml.features.definition import Event, windowed
+from ml.features.group import groups_of
 from ml.features.table import CATEGORIES, NAMES, WINDOWED, columns_of, columns_of_frame, inputs, json_of_frame
 from ml.problem.features import FEATURES
-from ml.problem.schema import EXAMPLE, Flight
+from ml.problem.schema import EXAMPLE, Departure, Flight
 
 NEW_YORK = ZoneInfo("America/New_York")
 
@@ -142,3 +146,42 @@ def test_missing_is_nan_for_a_number_and_empty_for_a_category() -> None:
     absent = {feature.name: value for feature, value in zip(CATEGORIES, given_.categories[0], strict=True)}
     assert absent["tailnum"] == absent["aircraft_engine"] == ""
     assert np.isnan(given_.numbers[0]).sum() == 3 + len(WINDOWED)  # age, seats, engines
+
+
+CONTRADICTIONS: dict[str, tuple[dict[str, Any], str]] = {
+    "a name of ours": ({"name": "day"}, "day is a column of ours"),
+    "a name twice": ({"name": "distance"}, "two features are called distance"),
+    "a field of the record": ({"name": "flight"}, "flight is a field of the record and a windowed feature"),
+    "an entity that is none": ({"entity": "orign"}, "orign is no text of both the record and the event"),
+    "an entity of the record alone": ({"entity": "dest"}, "dest is no text of both the record and the event"),
+    "a number as entity": ({"entity": "delay"}, "delay is no text of both"),
+    "a field that is none": ({"value": "dealy"}, r"dealy is no number of the event \(delay\)"),
+    "a text as value": ({"value": "carrier"}, "carrier is no number of the event"),
+    "events of another class": ({"events": Event}, "folds events that are not among EVENTS"),
+}
+
+
+@pytest.mark.parametrize("name", CONTRADICTIONS)
+def test_definitions_that_contradict_each_other_are_refused_by_name(name: str) -> None:
+    more, said = CONTRADICTIONS[name]
+    given_ = {
+        "name": "one",
+        "events": Departure,
+        "entity": "origin",
+        "value": "delay",
+        "how": "mean",
+        "hours": 1,
+    } | more
+    features = [*FEATURES, windowed(given_.pop("name"), "A sentence.", **given_)]
+    with pytest.raises(ContractError, match=said):
+        refuse_contradictions(features, groups_of(features), {"day", "key", "score"})
+
+
+@pytest.mark.parametrize(
+    "value", [lambda events: events["dealy"], lambda events: 3.0, lambda events: events["carrier"]]
+)
+def test_a_function_that_makes_no_number_of_each_event_is_refused_with_its_group(value: Any) -> None:
+    made = windowed("one", "A sentence.", events=Departure, entity="origin", value=value, how="mean", hours=1)
+    columns = {"time": np.zeros(2, "datetime64[s]"), "carrier": np.array(["UA", "DL"], dtype=object)}
+    with pytest.raises(ContractError, match=r"a value of departure\.origin"):
+        made.window.values(columns)  # type: ignore[union-attr]

@@ -7,7 +7,7 @@ from ml.errors import ContractError
 from ml.features.archive import DAY, EPOCH, Archive
 from ml.features.definition import kind_of
 from ml.features.table import GROUPS
-from ml.features.updater import Change, Taken, changes_of, take
+from ml.features.updater import Change, Taken, changes_of, take, total
 from ml.online.store import OnlineStore, Unavailable, connect, shown
 from ml.progress import say
 
@@ -37,7 +37,7 @@ class Feed:
         self._archive.forget(moment)
         parts = [changes[start : start + AT_ONCE] for start in range(0, len(changes), AT_ONCE)]
         try:
-            return Taken(*map(sum, zip(Taken(), *(take(self._store, part) for part in parts), strict=True)))
+            return total(take(self._store, part) for part in parts)
         except Unavailable as error:
             raise ContractError("online store", str(error), "See [online] in project.toml") from error
 

@@ -8,12 +8,12 @@ from numpy.typing import NDArray
 from pydantic import BaseModel
 
 from ml.contract import schema
-from ml.errors import ContractError
-from ml.features.definition import MEND, Array, Columns, Feature
+from ml.features.contradictions import refuse_contradictions
+from ml.features.definition import Array, Columns, Feature
 from ml.features.group import groups_of
 from ml.problem.features import FEATURES
-from ml.problem.schema import EVENTS, Record
 from ml.problem.schema import KEY as IDENTITY
+from ml.problem.schema import Record
 
 if TYPE_CHECKING:  # serving has no data frames
     import pandas as pd
@@ -25,28 +25,7 @@ GROUPS = groups_of(FEATURES)
 WINDOWED = tuple(feature for group in GROUPS for feature in group.features)
 
 DAY, KEY, SCORE = "day", "key", "score"  # columns of ours beside the features
-if len(set(NAMES)) < len(NAMES):
-    twice = next(name for name in NAMES if NAMES.count(name) > 1)
-    raise ContractError("features", f"two features are called {twice}", MEND)
-if taken := {DAY, KEY, SCORE} & set(NAMES):
-    raise ContractError("features", f"{taken.pop()} is a column of ours", MEND)
-if taken := {feature.name for feature in WINDOWED} & set(Record.model_fields):
-    raise ContractError("features", f"{taken.pop()} is a field of the record and a windowed feature", MEND)
-for group in GROUPS:
-    if group.events not in EVENTS:
-        raise ContractError("features", f"{group.name} folds events that are not among EVENTS", MEND)
-    for window in group.windows:
-        numbers = [column.name for column in schema.columns(group.events) if column.kind == "number"]
-        if isinstance(window.value, str) and window.value not in numbers:
-            broken = f"{group.name}: {window.value} is no number of the event ({', '.join(numbers) or 'it has none'})"
-            raise ContractError("features", broken, MEND)
-    for name in group.entity:
-        kinds = {
-            column.kind for kind in (Record, group.events) for column in schema.columns(kind) if column.name == name
-        }
-        if kinds != {"category"} or not all(name in kind.model_fields for kind in (Record, group.events)):
-            broken = f"{group.name}: {name} is no text of both the record and the event, so it names no entity"
-            raise ContractError("features", broken, MEND)
+refuse_contradictions(FEATURES, GROUPS, {DAY, KEY, SCORE})
 
 MISSING = ""  # how a category says that it has no value; a number says NaN
 

@@ -68,18 +68,19 @@ def take(
         for place, ((group, _), own) in enumerate(by_entity.items()):
             folded = group.update(values[place], values[len(states) + place], own)
             written[states[place]], written[_seen(states[place])] = folded.state, folded.seen
-            counted[group.name] = _sum([counted.get(group.name, Taken()), Taken(*folded[2:])])
+            counted[group.name] = total([counted.get(group.name, Taken()), Taken(*folded[2:])])
         return written
 
     if keys:
         store.update(keys, folded_into)
     for name, taken in counted.items():
         tell(name, taken)
-    return _sum(counted.values())
+    return total(counted.values())
 
 
-def _sum(all: Iterable[Taken]) -> Taken:
-    return Taken(*map(sum, zip(Taken(), *all, strict=True)))
+def total(taken: Iterable[Taken]) -> Taken:
+    """Return what became of all updates together."""
+    return Taken(*map(sum, zip(Taken(), *taken, strict=True)))
 
 
 def _seen(key: bytes) -> bytes:

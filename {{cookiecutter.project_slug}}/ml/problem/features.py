@@ -70,7 +70,7 @@ FEATURES = (
     ),
     windowed(
         "aircraft_hours_since_arrival",
-        "Hours since the aircraft last arrived anywhere.",
+        "Hours since the aircraft's last flight out of here arrived.",
         events=Arrival,
         entity="tailnum",
         how="age",
