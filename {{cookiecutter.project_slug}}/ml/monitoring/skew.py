@@ -52,7 +52,7 @@ def skew(sample: int) -> Skew:
     served = [
         event
         for event in events.read(files.local(conf.events_url, "events"))
-        if event["kind"] == "prediction" and event["bundle"] == champion and not event["degraded"]
+        if event["kind"] == "prediction" and event["bundle"] == champion and not event.get("degraded")
     ]
     if not served:
         raise ContractError("skew", f"{champion[:12]} has served nothing yet", "Serve or `ml replay` first")
