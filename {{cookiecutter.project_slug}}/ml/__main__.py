@@ -18,7 +18,13 @@ from ml.settings import settings
 app = typer.Typer(help=__doc__, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
 pipeline = typer.Typer(help="Run ingest to gate as one Kubeflow pipeline, or compile it.", no_args_is_help=True)
 
-Day = Annotated[datetime | None, typer.Option(formats=["%Y-%m-%d"], help="A day; by default from project.toml.")]
+
+def day(meaning: str) -> Any:
+    """Return the option of a day, as 2026-11-21."""
+    return typer.Option(formats=["%Y-%m-%d"], help=meaning)
+
+
+Day = Annotated[datetime | None, day("A day; by default from project.toml.")]
 
 
 def verb(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -159,10 +165,7 @@ def gate(
     champion: Annotated[
         str | None, typer.Option(help="What it is judged against; by default what is released, else the simplest rung.")
     ] = None,
-    until: Annotated[
-        datetime | None,
-        typer.Option(formats=["%Y-%m-%d"], help="Last day that decides; by default the last either was tested on."),
-    ] = None,
+    until: Annotated[datetime | None, day("Last day that decides; by default the last either was tested on.")] = None,
     better: Annotated[
         bool, typer.Option("--better", help="Claim that the challenger is better, not only no worse.")
     ] = False,
@@ -198,9 +201,7 @@ def release(
 @app.command()
 @verb
 def materialize(
-    until: Annotated[
-        datetime | None, typer.Option(formats=["%Y-%m-%d"], help="Last day, UTC; by default the history's last.")
-    ] = None,
+    until: Annotated[datetime | None, day("Last day, UTC; by default the history's last.")] = None,
 ) -> None:
     """Fill the online store with what the lake's history knows at the end of a day."""
     from ml.features.materialize import materialize
@@ -234,8 +235,8 @@ def stream(
 @app.command()
 @verb
 def replay(
-    since: Annotated[datetime, typer.Option(formats=["%Y-%m-%d"], help="First day of records to send.")],
-    until: Annotated[datetime, typer.Option(formats=["%Y-%m-%d"], help="Last day.")],
+    since: Annotated[datetime, day("First day of records to send.")],
+    until: Annotated[datetime, day("Last day.")],
     url: Annotated[str | None, typer.Option(help="The service; by default where `ml serve` listens.")] = None,
     single: Annotated[bool, typer.Option("--single", help="Send records one by one, not in bulk.")] = False,
 ) -> None:
@@ -259,9 +260,7 @@ def label() -> None:
 @app.command()
 @verb
 def monitor(
-    until: Annotated[
-        datetime | None, typer.Option(formats=["%Y-%m-%d"], help="Last day to look at; by default the newest.")
-    ] = None,
+    until: Annotated[datetime | None, day("Last day to look at; by default the newest.")] = None,
     report: Annotated[Path | None, typer.Option(help="Where the HTML report goes; by default below the store.")] = None,
 ) -> None:
     """Compare what was served with what was trained on; write the report and the verdict."""

@@ -5,7 +5,8 @@ An event enters its window when it becomes available, and leaves it when the win
 and goings, joined as of the moment, are the window's sums, in one pass and whatever the order in which events came.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
 
 import duckdb
 import numpy as np
@@ -48,6 +49,15 @@ LAST = """
 """
 
 
+class Question(NamedTuple):
+    """A feature, the records that ask for it, and what happened to it: row, entity, moment; entity, available, ..."""
+
+    feature: Feature
+    window: Window
+    asked: pd.DataFrame
+    happened: pd.DataFrame
+
+
 class Asof:
     """An engine in this process's memory, for as many joins as are asked of it."""
 
@@ -60,7 +70,7 @@ class Asof:
         The events of a group have a column a field and `available`, when each was known in seconds, in whose order they
         are. Of events with one id the first counts.
         """
-        tables: dict[bool, list[tuple[Feature, Window, pd.DataFrame, pd.DataFrame]]] = {True: [], False: []}
+        questions: list[Question] = []
         for group, told in events.items():
             known = _first_of_each(told)
             codes, _ = pd.factorize(np.concatenate([entities(group, records), entities(group, known)]))
@@ -68,22 +78,26 @@ class Asof:
             for feature in group.features:
                 if window := feature.window:
                     happened = _happened(window, codes[len(at) :], known)
-                    tables[in_tiles(window)].append((feature, window, asked[asked.entity >= 0], happened))
-        found = {}
-        for tiled, sql in ((True, SUMS), (False, LAST)):
-            if chosen := tables[tiled]:
-                self._engine.register("asked", pd.concat([each[2].assign(place=i) for i, each in enumerate(chosen)]))
-                self._engine.register("happened", pd.concat([each[3].assign(place=i) for i, each in enumerate(chosen)]))
-                place, row, one, two = map(np.asarray, self._engine.execute(sql).fetchnumpy().values())
-                for index, (feature, window, *_) in enumerate(chosen):
-                    mine = place == index
-                    found[feature.name] = np.full(len(at), np.nan)
-                    found[feature.name][row[mine]] = (
-                        of_sums(window.how == "mean", one[mine], two[mine])
-                        if tiled
-                        else of_last(window.how == "age", window.hours * HOUR, one[mine], two[mine], at[row[mine]])
-                    )
+                    questions.append(Question(feature, window, asked[asked.entity >= 0], happened))
+        sums, last = ([each for each in questions if in_tiles(each.window) == tiled] for tiled in (True, False))
+        found = {each.feature.name: np.full(len(at), np.nan) for each in questions}
+        for (feature, window, *_), row, count, total in self._answers(SUMS, sums):
+            found[feature.name][row] = of_sums(window.how == "mean", count, total)
+        for (feature, window, *_), row, time, value in self._answers(LAST, last):
+            found[feature.name][row] = of_last(window.how == "age", window.hours * HOUR, time, value, at[row])
         return found
+
+    def _answers(self, sql: str, questions: Sequence[Question]) -> Iterator[tuple[Question, Whole, Whole, Any]]:
+        """Yield each question with the rows that have an answer, and the two columns of it."""
+        if not questions:
+            return
+        for name in ("asked", "happened"):
+            parts = [getattr(each, name).assign(place=place) for place, each in enumerate(questions)]
+            self._engine.register(name, pd.concat(parts))
+        places, *columns = map(np.asarray, self._engine.execute(sql).fetchnumpy().values())
+        for place, question in enumerate(questions):
+            row, one, two = (column[places == place] for column in columns)
+            yield question, row, one, two
 
 
 def _first_of_each(events: Columns) -> Columns:

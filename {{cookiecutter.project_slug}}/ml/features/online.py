@@ -47,12 +47,12 @@ class Online:
     def known(self, records: Columns, now: datetime) -> Known:
         """Return what is known of the records' entities as of `now`, in one round trip to the store."""
         named = {group: entities(group, records) for group in self._groups}
-        keys = {group.key(entity) for group, own in named.items() for entity in own.tolist() if entity is not None}
-        states = self._states(sorted(keys))
+        keys = {group: [None if each is None else group.key(each) for each in own] for group, own in named.items()}
+        states = self._states(sorted({key for own in keys.values() for key in own if key}))
         found = Known({}, {})
-        for group, own in named.items():
+        for group, own in keys.items():
             at = np.full(len(own), int(now.timestamp()))
-            values, as_of = group.read([states.get(group.key(each)) if each is not None else None for each in own], at)
+            values, as_of = group.read([states.get(key) for key in own], at)
             found.features.update(values)
             found.as_of[group.name] = as_of
         return found

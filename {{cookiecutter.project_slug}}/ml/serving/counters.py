@@ -8,7 +8,7 @@ OUTCOMES = Counter("ml_outcomes_total", "Outcomes received.", ["outcome"])
 REFUSED = Counter("ml_refused_requests_total", "Requests refused.", ["route", "status"])
 MISSING = Counter("ml_missing_values_total", "Features served without a value.", ["feature"])
 UNKNOWN = Counter("ml_unknown_categories_total", "Categories served that training never saw.", ["feature"])
-UNKNOWN_NOW = Counter("ml_default_features_total", "Windowed features served as their default.", ["feature"])
+DEFAULTS = Counter("ml_default_features_total", "Windowed features served as their default.", ["feature"])
 AGE = Histogram(
     "ml_feature_age_seconds",
     "Age of the newest event behind what was served, by feature group.",

@@ -15,7 +15,7 @@ from ml.features.fold import NEVER
 from ml.features.online import Known, Online
 from ml.features.table import CATEGORIES, NUMBERS, Inputs, columns_of, features_of, inputs, keys_of
 from ml.features.table import MISSING as NO_CATEGORY
-from ml.serving.counters import AGE, LOST, MISSING, ONLINE, OUTCOMES, PREDICTIONS, SCORES, UNKNOWN, UNKNOWN_NOW
+from ml.serving.counters import AGE, DEFAULTS, LOST, MISSING, ONLINE, OUTCOMES, PREDICTIONS, SCORES, UNKNOWN
 from ml.settings import settings
 
 logger = logging.getLogger("ml.serving")
@@ -127,7 +127,7 @@ class Predictor:
         ONLINE.set(self.online.down is None)
         for name, values in known.features.items():
             if unknown := int(np.isnan(values).sum()):
-                UNKNOWN_NOW.labels(name).inc(unknown)
+                DEFAULTS.labels(name).inc(unknown)
         for group, as_of in known.as_of.items():
             for moment in as_of[as_of > NEVER].tolist():
                 AGE.labels(group).observe(now - moment)

@@ -9,6 +9,7 @@ from ml.contract.clock import Clock
 from ml.errors import ContractError
 from ml.features.updater import Overtaken
 from ml.online.store import OnlineStore, Unavailable, connect, shown
+from ml.problem.schema import EVENTS
 from ml.progress import say
 from ml.settings import settings
 from ml.stream import counters
@@ -37,6 +38,8 @@ class Stage(Protocol):
 
 def stream(once: bool) -> None:
     """Keep the online store fresh until told to stop, or once through what is there; raises ContractError."""
+    if not EVENTS:
+        raise ContractError("stream", "there are no events in ml/problem/schema.py", "Nothing has to be streamed")
     tally, port = Tally(), settings().stream.metrics_port
     if port:
         counters.serve(port)
