@@ -52,7 +52,7 @@ class Online:
         found = Known({}, {})
         for group, own in keys.items():
             at = np.full(len(own), int(now.timestamp()))
-            values, as_of = group.read([states.get(key) for key in own], at)
+            values, as_of = group.read([states.get(key) if key else None for key in own], at)
             found.features.update(values)
             found.as_of[group.name] = as_of
         return found

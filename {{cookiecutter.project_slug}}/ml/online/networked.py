@@ -1,9 +1,10 @@
 """The online store of many nodes, and the only place that knows Redis."""
 
+import time
 from collections.abc import Sequence
 
 import redis
-from redis.backoff import NoBackoff
+from redis.backoff import FullJitterBackoff, NoBackoff
 from redis.retry import Retry
 
 from ml.errors import ContractError
@@ -12,6 +13,7 @@ from ml.online.store import Change, Unavailable, Values, shown
 PATIENCE = 0.25  # seconds for a connection or an answer: a request waits no longer, and goes on with defaults
 PATIENCE_TO_WRITE = 5.0  # seconds: nobody waits for a writer
 ATTEMPTS = 20  # at a transaction into which others write
+YIELD = FullJitterBackoff(cap=0.1, base=0.001)  # seconds left to them, by chance: writers in step stop each other
 
 
 class Networked:
@@ -31,9 +33,10 @@ class Networked:
         """Write what `change` makes of the values of keys, all or nothing; again where another writer was faster."""
         try:
             with self._writer.pipeline() as pipe:
-                for _ in range(ATTEMPTS):
+                for failures in range(1, ATTEMPTS + 1):
                     if self._done(pipe, keys, change):
                         return
+                    time.sleep(YIELD.compute(failures))
         except redis.RedisError as error:
             raise Unavailable(str(error)) from error
         raise Unavailable(f"{ATTEMPTS} times another writer was faster")
