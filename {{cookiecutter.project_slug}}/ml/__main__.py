@@ -238,13 +238,16 @@ def replay(
     since: Annotated[datetime, day("First day of records to send.")],
     until: Annotated[datetime, day("Last day.")],
     url: Annotated[str | None, typer.Option(help="The service; by default where `ml serve` listens.")] = None,
+    outcomes_url: Annotated[str | None, typer.Option(help="Where it takes outcomes; by default as well.")] = None,
     single: Annotated[bool, typer.Option("--single", help="Send records one by one, not in bulk.")] = False,
 ) -> None:
     """Send later real records through the running service and, as simulated time passes, their outcomes."""
     from ml.replay import replay
 
     serve = settings().serve
-    replay(settings().lake_url, since.date(), until.date(), url or f"http://{serve.host}:{serve.port}", single)
+    service, outcomes = (f"http://{serve.host}:{port}" for port in (serve.port, serve.outcomes_port))
+    lake = settings().lake_url
+    replay(lake, since.date(), until.date(), url or service, outcomes_url or outcomes, single)
 
 
 @app.command()

@@ -46,25 +46,25 @@ def _demo() -> None:
         ran = run(conf.data.since, conf.data.until)
     with _timed(seconds, "release"):
         release(conf.store_url, ran.bundle)
-    for begun in (conf.events_url, conf.labels_url, conf.online_url):  # simulated time begins anew
+    for begun in (conf.events_url, str(conf.spool), conf.labels_url, conf.online_url):  # simulated time begins anew
         shutil.rmtree(files.local(begun, "what earlier demos left"))
     verdicts = []
     host, port = conf.serve.host, server.free_port()
     log = files.local(conf.reports_url, "reports") / "serve.log"
     began = time.monotonic()
-    with server.running(host, port, "simulated", log) as url:
+    with server.running(host, port, "simulated", log) as service:
         seconds["serve"] = time.monotonic() - began
-        say("serve", f"bundle {ran.bundle[:12]} on {url}, log in {log}")
+        say("serve", f"bundle {ran.bundle[:12]} on {service.url}, log in {log}")
         for since, until in conf.demo.replays:
             with _timed(seconds, "replay"):
-                replay(conf.lake_url, since, until, url)
+                replay(conf.lake_url, since, until, *service)
             with _timed(seconds, "label"):
                 label()
             with _timed(seconds, "monitor"):
                 verdicts.append(monitor(until))
     with _timed(seconds, "skew"):
         skewed = skew(SAMPLE)
-    _show(ran, url, verdicts, skewed, seconds)
+    _show(ran, service.url, verdicts, skewed, seconds)
 
 
 @contextmanager

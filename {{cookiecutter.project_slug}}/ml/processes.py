@@ -12,6 +12,11 @@ def children(process: int) -> list[int]:
     return [int(child) for each in lists for child in each.read_text().split()]
 
 
+def tree(process: int) -> list[int]:
+    """Return a process and all that it has started, in turn."""
+    return [process, *(each for child in children(process) for each in tree(child))]
+
+
 def end(process: int) -> None:
     """End a process and all that it has started; it stands still meanwhile, so that it starts nothing more."""
     with contextlib.suppress(ProcessLookupError, FileNotFoundError):

@@ -13,6 +13,7 @@ import httpx
 import numpy as np
 import pandas as pd
 
+from ml.contract import secrets
 from ml.contract.framing import framing
 from ml.errors import ContractError
 from ml.features.definition import Columns
@@ -28,8 +29,11 @@ STEP = np.timedelta64(30, "m")
 TIME = "X-Simulated-Time"
 
 
-def replay(lake: str, since: date, until: date, url: str, single: bool = False) -> int:
-    """Send the records of the days from `since` to `until` and return how many; raises ContractError when it cannot."""
+def replay(lake: str, since: date, until: date, url: str, outcomes_url: str, single: bool = False) -> int:
+    """Send the records of the days from `since` to `until` to `url`, their outcomes to `outcomes_url`, with our token.
+
+    Returns how many records; raises ContractError when it cannot.
+    """
     days = [day for day in source.days(lake) if since <= day <= until]
     if not days:
         raise ContractError("replay", f"{lake} has no partition from {since} to {until}", "Choose other days")
@@ -40,8 +44,13 @@ def replay(lake: str, since: date, until: date, url: str, single: bool = False) 
     outcomes = records[framing().task.positive].to_numpy() == 1
     ids = np.empty(len(sent), dtype=object)
     steps = np.arange(due.min().astype("datetime64[h]").astype("datetime64[m]"), known.max() + STEP, STEP)
-    with httpx.Client(base_url=url, timeout=60) as client, closing(connect(settings().online_url)) as store:
-        _post(client, "/outcomes", [], due.min())  # nothing is changed before it is known that somebody answers
+    bearer = {"Authorization": f"Bearer {secrets.token()}"}
+    with (
+        httpx.Client(base_url=url, timeout=60) as client,
+        httpx.Client(base_url=outcomes_url, timeout=60, headers=bearer) as observer,
+        closing(connect(settings().online_url)) as store,
+    ):
+        _post(observer, "/outcomes", [], due.min())  # nothing is changed before it is known that somebody answers
         if _ahead(store, columns, due.min()):
             broken = f"{shown(settings().online_url)} knows what happened later than {due.min()}"
             raise ContractError("replay", broken, "Stop the service and remove it, or replay later days")
@@ -58,7 +67,7 @@ def replay(lake: str, since: date, until: date, url: str, single: bool = False) 
             rows = np.flatnonzero((known >= step) & (known < step + STEP))
             if len(rows):
                 observed = [{"request_id": ids[row], "outcome": bool(outcomes[row])} for row in rows]
-                _post(client, "/outcomes", observed, known[rows].max())
+                _post(observer, "/outcomes", observed, known[rows].max())
     say("replay", f"sent {len(sent):,} records of {days[0]} to {days[-1]} to {url}, and their outcomes")
     return len(sent)
 

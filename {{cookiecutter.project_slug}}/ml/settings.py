@@ -80,11 +80,22 @@ class Stream(Table):
 
 
 class Serve(Table):
-    """Where the service listens and whose time it believes."""
+    """Where the service listens, whose time it believes, how long it drains, and where its secrets lie."""
 
     host: str
     port: int = Field(ge=1, le=65535)
+    outcomes_port: int = Field(ge=1, le=65535)
     clock: Literal["wall", "simulated"]
+    drain_seconds: float = Field(ge=0)
+    secrets: str = Field(min_length=1)
+
+
+class Events(Table):
+    """Where predictions and outcomes are logged: closed segments in a directory or an object store, open ones here."""
+
+    url: str
+    spool: str = Field(min_length=1)
+    segment_seconds: float = Field(gt=0)
 
 
 class Monitor(Table):
@@ -115,6 +126,7 @@ class Settings(Table):
     online: Online
     stream: Stream
     serve: Serve
+    events: Events
     monitor: Monitor
     demo: Demo
 
@@ -144,7 +156,12 @@ class Settings(Table):
     @property
     def events_url(self) -> str:
         """Where this environment's predictions and outcomes are logged."""
-        return f"{self.store_url}/events/{self.release.environment}"
+        return f"{self.path(self.events.url or f'{self.store_url}/events')}/{self.release.environment}"
+
+    @property
+    def spool(self) -> Path:
+        """The folder of this node in which the open segments of this environment's event log grow."""
+        return Path(self.path(self.events.spool)) / self.release.environment
 
     @property
     def labels_url(self) -> str:

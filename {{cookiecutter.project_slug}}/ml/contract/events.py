@@ -1,36 +1,67 @@
-"""The event log: what was predicted and what came of it, as append-only segments of JSON lines.
+"""What the event log remembers: predictions, what shadows would have said, and outcomes; as columns of plain types.
 
-A writer never touches another writer's segment and a line is whole or ignored, so a crash costs at most the
-line that was being written.
+A prediction is also its exposure: it names the experiment, the arm and the entity. Fields that the schema lists as
+personal are hashed or left out before anything is written.
 """
 
 import hashlib
-import json
 import os
-import uuid
-from collections.abc import Iterable, Iterator
-from datetime import datetime
-from io import FileIO
-from pathlib import Path
-from typing import Any, Literal
+from collections.abc import Mapping, Sequence
+from typing import Any
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict
+import numpy as np
+from numpy.typing import NDArray
 
-from ml.errors import ContractError
+from ml.contract import schema
+from ml.contract.secrets import digest
+from ml.features.definition import Array, Columns
+from ml.features.table import CATEGORIES, MISSING, NUMBERS, Inputs
+from ml.problem.schema import KEY as IDENTITY
+from ml.problem.schema import PERSONAL
 
-SUFFIX = ".jsonl"
+PREDICTIONS, SHADOWS, OUTCOMES = "predictions", "shadows", "outcomes"
+KEY, FEATURES = "key.", "features."  # how columns begin that a problem names, so that none can meet one of ours
+
+# What a column holds: "text" (None for none), "number" (float64), "single" (float32), "flag", "time" (UTC).
+Kinds = Mapping[str, str]
+TYPES = {"category": "text", "number": "number", "time": "time"}
+ENTITY = {"experiment": "text", "arm": "text", "entity": "text"}
+
+LOGGED_KEY = tuple(name for name in IDENTITY if PERSONAL.get(name) != "drop")
+LOGGED = tuple(each for each in (*NUMBERS, *CATEGORIES) if PERSONAL.get(each.field or "") != "drop")
+
+TABLES: Mapping[str, Kinds] = {
+    # `time` is also the moment as of which windowed features were read; `degraded` says that the online store did not
+    # answer then, `stored` that a batch run had made the score before, and `fallback` who answered for a model that
+    # failed: "champion", "constant", or "" where none did.
+    PREDICTIONS: {
+        **{"request_id": "text", "time": "time", "bundle": "text", "score": "number", "decision": "flag"},
+        **{"seconds": "number", "fallback": "text", "plan": "text", "degraded": "flag", "stored": "flag"},
+        **ENTITY,
+        **{KEY + each.name: TYPES[each.kind] for each in schema.columns() if each.name in LOGGED_KEY},
+        **{FEATURES + each.name: "single" if each.kind == "number" else "text" for each in LOGGED},
+    },
+    # `error` says why a shadow has no score: "timeout", "error", "shed" for want of time, or "" where it has one.
+    SHADOWS: {
+        **{"request_id": "text", "time": "time", "bundle": "text", "score": "number", "decision": "flag"},
+        **{"seconds": "number", "error": "text", "plan": "text"},
+        **{"champion": "text", "champion_score": "number", "champion_decision": "flag", "champion_seconds": "number"},
+        **ENTITY,
+    },
+    OUTCOMES: {"request_id": "text", "time": "time", "outcome": "flag", "sender": "text"},
+}
 
 
-def new_request_id(environment: str) -> str:
-    """Return an id that shows by itself that a service of this environment gave it: 32 random hex digits and 8 more."""
-    drawn = uuid.uuid4().hex
-    return drawn + _check(drawn, environment)
+def new_request_ids(environment: str, count: int) -> list[str]:
+    """Return ids that show that a service of this environment gave them: 32 random hex digits and 8 more, each."""
+    drawn = os.urandom(16 * count).hex()
+    return [part + _check(part, environment) for part in (drawn[at : at + 32] for at in range(0, 32 * count, 32))]
 
 
 def is_request_id(text: str, environment: str) -> bool:
     """Say whether a service of this environment gave the id: any pod can tell, and needs to remember nothing.
 
-    It catches mistakes. It is no secret: who may send outcomes is for the network to decide.
+    It catches mistakes. It is no secret: who may send outcomes, a token decides.
     """
     return len(text) == 40 and text[32:] == _check(text[:32], environment)
 
@@ -39,78 +70,43 @@ def _check(drawn: str, environment: str) -> str:
     return hashlib.sha256(f"{environment}:{drawn}".encode()).hexdigest()[:8]
 
 
-class Event(BaseModel):
-    """Something that happened to one request, at a moment in UTC."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    request_id: str
-    time: AwareDatetime
+def key_columns(records: Columns) -> dict[str, Array]:
+    """Return what names each record in the log, a column a key field: times datetime64, the personal ones hashed."""
+    return {KEY + name: _told(name, records[name]) for name in LOGGED_KEY}
 
 
-class Prediction(Event):
-    """What the model was given and what it answered; a number that was missing is None, a category "".
-
-    `key` holds the record's key fields, by which it is found again in the lake. `time` is also the moment as of which
-    the windowed features were read; `degraded`, that the online store did not answer, so that they are defaults.
-    """
-
-    kind: Literal["prediction"] = "prediction"
-    key: dict[str, float | str | None]
-    bundle: str
-    score: float
-    decision: bool
-    features: dict[str, float | str | None]
-    degraded: bool = False
+def feature_columns(given: Inputs) -> dict[str, Array]:
+    """Return the model's inputs as the log holds them: numbers float32, categories texts, the personal ones hashed."""
+    place = {each.name: at for members in (NUMBERS, CATEGORIES) for at, each in enumerate(members)}
+    return {
+        FEATURES + each.name: given.numbers[:, place[each.name]]
+        if each.kind == "number"
+        else _told(each.field, given.categories[:, place[each.name]])
+        for each in LOGGED
+    }
 
 
-class Outcome(Event):
-    """What truly came of a request."""
-
-    kind: Literal["outcome"] = "outcome"
-    outcome: bool
-
-
-class EventLog:
-    """Appends events to a segment of its own below `folder`."""
-
-    def __init__(self, folder: Path) -> None:
-        self._segment = folder / f"{os.getpid()}-{uuid.uuid4().hex[:8]}{SUFFIX}"
-        self._file: FileIO | None = None
-
-    def append(self, events: Iterable[Event]) -> None:
-        """Hand events to the operating system, all or none; raises OSError when it does not take them."""
-        lines = memoryview("".join(event.model_dump_json() + "\n" for event in events).encode())
-        if self._file is None:
-            self._file = FileIO(self._segment, "a")
-        whole = self._file.tell()
-        try:
-            while lines:
-                lines = lines[self._file.write(lines) :]
-        except OSError:
-            self._file.truncate(whole)  # a full disk takes part of a line, which the next one would be glued to
-            self._file.seek(whole)
-            raise
-
-    def close(self) -> None:
-        """Close the segment."""
-        if self._file is not None:
-            self._file.close()
-            self._file = None
+def _told(field: str | None, values: Array) -> Array:
+    if PERSONAL.get(field or "") != "hash":
+        return values
+    return np.array([hashed(value) for value in values.tolist()], dtype=object)
 
 
-def read(folder: Path) -> Iterator[dict[str, Any]]:
-    """Yield every whole event below `folder` as a mapping, `time` as datetime; a torn last line is passed over."""
-    for segment in sorted(folder.glob(f"*{SUFFIX}")):
-        with segment.open(encoding="utf-8") as lines:
-            for number, line in enumerate(lines, start=1):
-                if not line.endswith("\n"):
-                    break
-                try:
-                    event = json.loads(line)
-                    event["time"] = datetime.fromisoformat(event["time"])
-                except (ValueError, KeyError, TypeError) as error:
-                    raise ContractError(
-                        "events", f"{segment.name} line {number} is no event", "Move the file away"
-                    ) from error
-                yield event
+def hashed(value: Any) -> Any:
+    """Return what the log holds of a personal value: a keyed hash that only this environment can make again."""
+    return value if value is None or value == MISSING else digest("personal", str(value))
+
+
+def entities(fields: Sequence[str], records: Columns) -> NDArray[np.object_]:
+    """Return the hashed entity of each record: of the first field that has a value, None where none has."""
+    named = np.full(len(records[fields[0]]), None, dtype=object)
+    for field in fields:
+        for row, value in enumerate(records[field].tolist()):
+            if named[row] is None and value is not None and value == value:
+                named[row] = entity(field, value)
+    return named
+
+
+def entity(field: str, value: Any) -> str:
+    """Return how the log calls the entity that a field's value names."""
+    return digest("entity", f"{field}={value}")

@@ -177,6 +177,12 @@ class Leak(Table):
     missing_purity: float = Field(gt=0, le=1, description="how far a class may vanish where a value is missing")
 
 
+class Experiments(Table):
+    """How challengers are tried on real traffic."""
+
+    entity: list[str] = Field(min_length=1)
+
+
 class Alarm(Table):
     """When the monitor alarms: by how many windows of the reference months, and how far inputs may move."""
 
@@ -206,6 +212,7 @@ class Framing(Table):
     budget: Budget
     data: DataLimits
     leak: Leak
+    experiment: Experiments
     alarm: Alarm
     retraining: Retraining
 

@@ -1,27 +1,31 @@
 """The labelled table: every prediction with what came of it. Labelling writes it, and who judges outcomes reads it.
 
 One Parquet partition a local day of prediction lies below `settings().labels_url`. Beside COLUMNS a row has what the
-prediction was logged with, in columns whose names begin with KEY and FEATURES, so that no name can meet one of ours.
+prediction was logged with, in columns whose names begin as in the log.
 """
 
 import pandas as pd
 
+from ml.contract.events import FEATURES
 from ml.errors import ContractError
 from ml.store import partitions
 
 OBSERVED, LATE, ASSUMED, PENDING, ABSENT = "observed", "late", "assumed", "pending", "absent"
+CONTRADICTED = "contradicted"
 STATUSES = {
     OBSERVED: "the outcome came within the window",
     LATE: "the outcome came after the window, and corrects what was said before",
     ASSUMED: "no outcome came within the window: taken for negative",
     PENDING: "the window is open: used by nothing yet",
     ABSENT: "no outcome came within the window: used by nothing",
+    CONTRADICTED: "senders disagree on the outcome: used by nothing until they agree",
 }
 
-# request_id: str; time: of the prediction, UTC; day: local, ISO 8601; bundle: digest; score: 0..1; decision: bool;
-# outcome: 0 or 1, NaN where there is none; status: see STATUSES; delay_hours: until the outcome, NaN where none came.
-COLUMNS = ("request_id", "time", "day", "bundle", "score", "decision", "outcome", "status", "delay_hours")
-KEY, FEATURES = "key.", "features."
+PREDICTED = ("request_id", "time", "bundle", "score", "decision", "seconds", "fallback", "stored")  # as it was logged
+EXPOSED = ("experiment", "arm", "entity")
+# day: local, ISO 8601; outcome: 0 or 1, or NaN; status: see STATUSES; delay_hours: until the outcome, or NaN
+LABELLED = ("day", "outcome", "status", "delay_hours")
+COLUMNS = (*PREDICTED, *EXPOSED, *LABELLED)
 
 
 def read(url: str) -> pd.DataFrame:

@@ -19,9 +19,9 @@ def _offset(hour: int, zone: str) -> int:
 
 def local(times: Times, zone: str) -> Times:
     """Return UTC `times` as local wall-clock times of `zone`, to the minute; offsets change on whole hours."""
-    hours, back = np.unique(times.astype("datetime64[h]").astype(np.int64), return_inverse=True)
-    offsets = np.array([_offset(hour, zone) for hour in hours.tolist()], dtype="timedelta64[m]")
-    return np.asarray(times.astype("datetime64[m]") + offsets[back])
+    hours = times.astype("datetime64[h]").astype(np.int64).tolist()
+    offsets = np.array([_offset(hour, zone) for hour in hours], dtype="timedelta64[m]")
+    return np.asarray(times.astype("datetime64[m]") + offsets)
 
 
 def minute_of_day(times: Times) -> NDArray[np.float64]:

@@ -88,7 +88,10 @@ def kind_of(events: type[Event]) -> str:
 
 @dataclass(frozen=True)
 class Feature:
-    """One input of the model; `calendar` ones drift by definition and are exempt from input drift."""
+    """One input of the model; `calendar` ones drift by definition and are exempt from input drift.
+
+    `field` is the record's field that it passes on as it stands.
+    """
 
     name: str
     kind: Kind
@@ -96,6 +99,7 @@ class Feature:
     calendar: bool
     compute: Callable[[Columns], Array]
     window: Window | None = None
+    field: str | None = None
 
 
 def row_feature(kind: Kind, *, calendar: bool = False) -> Callable[[Callable[[Columns], Array]], Feature]:
@@ -109,7 +113,7 @@ def row_feature(kind: Kind, *, calendar: bool = False) -> Callable[[Callable[[Co
 
 def column(name: str, kind: Kind, sentence: str) -> Feature:
     """Make a Feature of a field of the record as it stands."""
-    return Feature(name, kind, sentence, False, lambda records: records[name])
+    return Feature(name, kind, sentence, False, lambda records: records[name], field=name)
 
 
 def windowed(

@@ -39,8 +39,7 @@ class Rows:
 
     def where(self, rows: NDArray[np.bool_]) -> "Rows":
         """Return the chosen rows."""
-        chosen = Inputs(self.inputs.numbers[rows], self.inputs.categories[rows])
-        return Rows(chosen, self.outcomes[rows], self.days[rows], self.keys[rows])
+        return Rows(self.inputs.where(rows), self.outcomes[rows], self.days[rows], self.keys[rows])
 
     def of(self, days: Iterable[Any]) -> "Rows":
         """Return the rows of the given days."""

@@ -1,68 +1,54 @@
 """The join of predictions and outcomes, by request; pure: the same events give the same labels."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from datetime import date, datetime, timedelta
-from typing import Any
+from collections.abc import Iterator
+from datetime import date, datetime
 
 import numpy as np
 import pandas as pd
-from pandas.api.types import is_object_dtype
 
+from ml.contract.events import FEATURES, KEY
 from ml.contract.framing import Label, framing
-from ml.contract.labels import ABSENT, ASSUMED, COLUMNS, FEATURES, KEY, LATE, OBSERVED, PENDING
+from ml.contract.labels import ABSENT, ASSUMED, COLUMNS, CONTRADICTED, LATE, OBSERVED, PENDING
 from ml.features import calendar
-
-Event = Mapping[str, Any]  # as ml.contract.events.read yields it
-HOUR = timedelta(hours=1)
 
 
 def join(
-    predictions: Sequence[Event], outcomes: Iterable[Event], now: datetime, rule: Label
+    predictions: pd.DataFrame, outcomes: pd.DataFrame, now: datetime, rule: Label
 ) -> Iterator[tuple[date, pd.DataFrame]]:
-    """Yield each local day of prediction, in order, and its labelled rows, by time: COLUMNS, KEY and FEATURES.
+    """Yield each local day of prediction, in order, and its labelled rows, by time: COLUMNS, and what was logged.
 
-    Of several outcomes for one request the last in time counts; one without a prediction labels nothing.
+    Both are tables of the event log. Of a sender's outcomes for one request the last in time counts, and where senders
+    disagree none does; an outcome without a prediction labels nothing.
     """
-    last = {event["request_id"]: event for event in sorted(outcomes, key=lambda event: event["time"])}
-    times = np.array([event["time"].replace(tzinfo=None) for event in predictions], dtype="datetime64[s]")
-    days = calendar.local(times, framing().time.timezone).astype("datetime64[D]").astype(str)
-    by_day: dict[str, list[Event]] = {}
-    for event, day in zip(predictions, days.tolist(), strict=True):
-        by_day.setdefault(day, []).append(event)
-    for day in sorted(by_day):
-        made = sorted(by_day[day], key=lambda event: (event["time"], event["request_id"]))
-        labels = [_label(event["time"], last.get(event["request_id"]), now, rule) for event in made]
-        ours = [
-            (event["request_id"], event["time"], day, event["bundle"], event["score"], event["decision"])
-            for event in made
-        ]
-        rows = pd.DataFrame([one + label for one, label in zip(ours, labels, strict=True)], columns=list(COLUMNS))
-        logged = [
-            _logged([event.get(name, {}) for event in made], prefix)
-            for name, prefix in (("key", KEY), ("features", FEATURES))
-        ]
-        yield date.fromisoformat(day), pd.concat([rows, *logged], axis=1)
+    rows = predictions.sort_values(["time", "request_id"], ignore_index=True)
+    times = rows.time.dt.tz_localize(None).to_numpy("datetime64[s]")
+    rows["day"] = calendar.local(times, framing().time.timezone).astype("datetime64[D]").astype(str)
+    labels = _labels(rows.time, _told(outcomes).reindex(rows.request_id), now, rule)
+    rows = pd.concat([rows, labels], axis=1)
+    logged = [str(name) for name in rows if str(name).startswith((KEY, FEATURES))]
+    for day, part in rows[[*COLUMNS, *logged]].groupby("day"):
+        yield date.fromisoformat(str(day)), part.reset_index(drop=True)
 
 
-def _label(made: datetime, found: Event | None, now: datetime, rule: Label) -> tuple[float, str, float]:
-    """Return outcome, status and delay in hours of one prediction."""
-    window = timedelta(hours=rule.attribution_hours)
-    still_open = now - made <= window
+def _told(outcomes: pd.DataFrame) -> pd.DataFrame:
+    """Return what was told of each request, by its id: the last outcome, its time, and whether senders disagree."""
+    last = outcomes.sort_values("time", kind="stable").drop_duplicates(["request_id", "sender"], keep="last")
+    by_request = last.groupby("request_id")
+    told = by_request.last()
+    return told.assign(disagree=by_request.outcome.nunique() > 1)[["outcome", "time", "disagree"]]
+
+
+def _labels(made: pd.Series, told: pd.DataFrame, now: datetime, rule: Label) -> pd.DataFrame:
+    """Return outcome, status and delay in hours of predictions made at some times, and what was told of each."""
+    window = pd.Timedelta(hours=rule.attribution_hours)
+    came = told.time.notna().to_numpy()
+    delay = (told.time.reset_index(drop=True) - made).dt.total_seconds() / 3600
     # where no outcome means a negative, those that come early are all positives: they wait for the others
-    if still_open and (found is None or rule.absent == "negative"):
-        return np.nan, PENDING, np.nan
-    if found is None:
-        return (np.nan, ABSENT, np.nan) if rule.absent == "drop" else (0.0, ASSUMED, np.nan)
-    delay = found["time"] - made
-    return float(found["outcome"]), LATE if delay > window else OBSERVED, delay / HOUR
-
-
-def _logged(values: Sequence[Mapping[str, Any]], prefix: str) -> pd.DataFrame:
-    """Return what was logged, a column a name; a column has one type, also where two bundles disagreed on it."""
-    frame = pd.DataFrame(values, index=range(len(values)))
-    for name, column in frame.items():
-        if not is_object_dtype(column):
-            continue
-        texts = column.map(lambda value: isinstance(value, str)).any()
-        frame[name] = column.astype(str).where(column.notna(), None) if texts else column.astype(np.float64)
-    return frame.add_prefix(prefix)
+    pending = (now - made <= window).to_numpy() & (~came | (rule.absent == "negative"))
+    disagree = told.disagree.eq(True).to_numpy()
+    absent = ABSENT if rule.absent == "drop" else ASSUMED
+    late = np.where(delay > rule.attribution_hours, LATE, OBSERVED)
+    status = np.select([pending, disagree, ~came], [PENDING, CONTRADICTED, absent], late)
+    counts = np.isin(status, (LATE, OBSERVED))
+    outcome = np.where(counts, told.outcome.astype(float).to_numpy(), np.where(status == ASSUMED, 0.0, np.nan))
+    return pd.DataFrame({"outcome": outcome, "status": status, "delay_hours": delay.where(counts)})

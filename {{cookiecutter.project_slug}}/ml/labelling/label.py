@@ -5,11 +5,12 @@ from typing import Any
 
 import pandas as pd
 
-from ml.contract import events
+from ml.contract.events import OUTCOMES, PREDICTIONS
 from ml.contract.framing import framing
 from ml.contract.labels import COLUMNS, PENDING
 from ml.errors import ContractError
-from ml.labelling.join import Event, join
+from ml.eventlog.read import logged
+from ml.labelling.join import join
 from ml.labelling.report import render, summary
 from ml.progress import say
 from ml.settings import settings
@@ -25,14 +26,11 @@ def label() -> dict[str, Any]:
     reached, nobody can say what did not come. What is no longer in the log keeps the label it has.
     """
     conf, rule = settings(), framing().label
-    predictions: list[Event] = []
-    outcomes: list[Event] = []
-    for event in events.read(files.local(conf.events_url, "events")):
-        (predictions if event["kind"] == "prediction" else outcomes).append(event)
-    if not predictions:
+    predictions, outcomes = logged(PREDICTIONS), logged(OUTCOMES)
+    if not len(predictions):
         nothing = f"nothing has been predicted in the environment {conf.release.environment} yet"
         raise ContractError("labels", nothing, "Send requests to `ml serve`, or let `ml replay` send some")
-    now = max(event["time"] for event in (*predictions, *outcomes))
+    now = max(each.time.max() for each in (predictions, outcomes) if len(each))
     there, parts, written, corrected = partitions.days(conf.labels_url), [], [], []
     for day, rows in join(predictions, outcomes, now, rule):
         old = partitions.read(conf.labels_url, day) if day in there else rows[:0]
@@ -46,7 +44,7 @@ def label() -> dict[str, Any]:
         if _said(old[old.status != PENDING]) - _said(rows):
             corrected.append(str(day))
     labelled = pd.concat(parts, ignore_index=True)
-    unmatched = len({event["request_id"] for event in outcomes} - set(labelled.request_id))
+    unmatched = len(set(outcomes.request_id) - set(labelled.request_id))
     found = summary(labelled, now, rule) | {"unmatched": unmatched, "written": written, "corrected": corrected}
     page = files.join(conf.reports_url, PAGE)
     files.write(page, render(found, labelled).encode())

@@ -14,9 +14,11 @@ import pandas as pd
 from ml.contract import events, release
 from ml.contract.framing import framing
 from ml.errors import ContractError
+from ml.eventlog.read import logged
 from ml.features import calendar
+from ml.features.definition import Array
 from ml.features.history import History
-from ml.features.table import NAMES, columns_of_frame, features_of, inputs, keys_of
+from ml.features.table import NAMES, columns_of_frame, inputs
 from ml.problem import source
 from ml.progress import say, table, track
 from ml.settings import settings
@@ -46,18 +48,16 @@ class Skew(NamedTuple):
 def skew(sample: int) -> Skew:
     """Compare a random sample of what this environment's champion served, print and file what differs.
 
-    What was served while the online store was down is left out: the service has said so itself.
+    What was served while the online store was down is left out, for the service has said so itself; and what a batch
+    run had scored before.
     """
     conf, champion = settings(), release.read().champion
-    served = [
-        event
-        for event in events.read(files.local(conf.events_url, "events"))
-        if event["kind"] == "prediction" and event["bundle"] == champion and not event.get("degraded")
-    ]
-    if not served:
+    served = logged(events.PREDICTIONS)
+    served = served[(served.bundle == champion) & ~served.degraded & ~served.stored]
+    if not len(served):
         raise ContractError("skew", f"{champion[:12]} has served nothing yet", "Serve or `ml replay` first")
     chosen = np.random.default_rng(SEED).permutation(len(served))[:sample]
-    found = compare(conf.lake_url, [served[place] for place in sorted(chosen)])
+    found = compare(conf.lake_url, served.iloc[np.sort(chosen)])
     if not found.compared:
         broken = f"none of {len(chosen):,} served requests has a record in {conf.lake_url} yet"
         raise ContractError("skew", broken, "Publish their days and events first, or see KEY in ml/problem/schema.py")
@@ -80,40 +80,54 @@ def skew(sample: int) -> Skew:
     return found
 
 
-def compare(lake: str, served: list[dict[str, Any]]) -> Skew:
+def compare(lake: str, served: pd.DataFrame) -> Skew:
     """Compare logged predictions with the offline path, as far as the lake's history goes."""
-    history, whole = History(lake), pd.DataFrame(served)
-    whole["time"] = pd.to_datetime(whole["time"], utc=True).dt.tz_localize(None).astype("datetime64[s]")
-    whole = whole[whole["time"].to_numpy().astype(np.int64) < history.end]
-    days = calendar.local(whole["time"].to_numpy(), framing().time.timezone).astype("datetime64[D]")
-    whole["day"] = days.astype(object)
-    weeks = [week for _, week in whole.groupby(days.astype(np.int64) // 7)]
+    history = History(lake)
+    times = served.time.dt.tz_localize(None).to_numpy("datetime64[s]")
+    days = calendar.local(times, framing().time.timezone).astype("datetime64[D]")
+    whole = served.assign(at=times.astype(np.int64), day=days.astype(object), week=days.astype(np.int64) // 7)
+    weeks = [week for _, week in whole[whole["at"] < history.end].groupby("week")]
     differing, compared = dict[str, Differing](), 0
     for requests in track(weeks, "comparing weeks", len(weeks)):
-        again = _offline(lake, history, requests)
-        compared += len(again)
-        for place, features in again:
-            told = requests.iloc[place]
-            for name, offline in features.items():
-                if (one := told["features"].get(name)) != offline:
-                    before = differing.get(name, Differing(name, 0, told["key"], one, offline))
-                    differing[name] = before._replace(requests=before.requests + 1)
+        told, offline = _offline(lake, history, requests)
+        compared += len(told)
+        for column, values in offline.items():
+            one = told[column].to_numpy(values.dtype) if column in told else np.full(len(told), None, dtype=object)
+            apart = (one != values) & ~((one != one) & (values != values))  # NaN is the same as NaN
+            if apart.any():
+                row, name = int(np.flatnonzero(apart)[0]), column.removeprefix(events.FEATURES)
+                first = Differing(name, 0, _key(told.iloc[row]), _plain(one[row]), _plain(values[row]))
+                before = differing.get(name, first)
+                differing[name] = before._replace(requests=before.requests + int(apart.sum()))
     return Skew(compared, len(served) - compared, sorted(differing.values(), key=lambda each: -each.requests))
 
 
-Features = dict[str, float | str | None]
-
-
-def _offline(lake: str, history: History, requests: pd.DataFrame) -> list[tuple[int, Features]]:
-    """Return each request's place and features by the offline path; requests without a record are left out."""
+def _offline(lake: str, history: History, requests: pd.DataFrame) -> tuple[pd.DataFrame, dict[str, Array]]:
+    """Return the requests whose record the lake has, and their features by the offline path, as they are logged."""
     near = {day + timedelta(days=ahead) for day in requests["day"] for ahead in (-1, 0, 1)}  # one may come too late
-    there = [day for day in source.days(lake) if day in near]
+    there = [source.read(lake, day) for day in source.days(lake) if day in near]
     if not there:
-        return []
-    records = pd.concat([source.read(lake, day) for day in there], ignore_index=True)
-    rows = {json.dumps(key): row for row, key in enumerate(keys_of(columns_of_frame(records)))}
-    keys = [json.dumps(key) for key in requests["key"]]
-    places = [place for place, key in enumerate(keys) if key in rows]
-    columns = columns_of_frame(records.iloc[[rows[keys[place]] for place in places]])
-    at = requests["time"].to_numpy()[places].astype("datetime64[s]").astype(np.int64)
-    return list(zip(places, features_of(inputs(columns | history.join(columns, at))), strict=True))
+        return requests[:0], {}
+    records = pd.concat(there, ignore_index=True)
+    keys = pd.DataFrame(events.key_columns(columns_of_frame(records)))
+    names = list(keys)
+    for name in keys.select_dtypes("datetime"):
+        keys[name] = keys[name].dt.tz_localize("UTC")
+    keys = keys.assign(row=np.arange(len(keys))).drop_duplicates(names)
+    found = requests.merge(keys, on=names, how="inner")
+    columns = columns_of_frame(records.iloc[found["row"].to_numpy()])
+    joined = history.join(columns, found["at"].to_numpy())
+    return found, events.feature_columns(inputs(columns | joined))
+
+
+def _key(request: pd.Series) -> dict[str, Any]:
+    return {
+        name.removeprefix(events.KEY): _plain(request[name]) for name in request.index if name.startswith(events.KEY)
+    }
+
+
+def _plain(value: Any) -> Any:
+    """Return a value as JSON can hold it: None for a number that is missing, a time as ISO 8601."""
+    if value is None or value != value:
+        return None
+    return value.isoformat() if isinstance(value, pd.Timestamp) else getattr(value, "item", lambda: value)()

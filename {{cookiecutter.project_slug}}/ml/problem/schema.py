@@ -88,6 +88,7 @@ class Weather(Event):
 Record = Flight
 EVENTS = (Departure, Arrival, Weather)
 KEY = ("carrier", "flight", "origin", "dest", "scheduled_departure")
+PERSONAL: dict[str, str] = {}  # what the event log may hold of a field that names a person: "hash" or "drop"
 
 TWO_HOURS = np.timedelta64(120, "m")
 AN_HOUR = np.timedelta64(60, "m")

@@ -1,22 +1,31 @@
-"""Scores records with one bundle and remembers what it answered; knows nothing of HTTP."""
+"""Answers the requests of a turn by the plan, and has them written down; knows nothing of HTTP.
 
+The champion scores every record. A challenger that answers gets the records of its entities besides, and where it fails
+the champion's score is there already; a shadow gets them after everybody has been answered.
+"""
+
+import asyncio
+import json
 import logging
-from collections.abc import Sequence
-from pathlib import Path
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, Field
 
 from ml.contract import events
-from ml.contract.bundle import Bundle
 from ml.contract.clock import Clock
-from ml.features.fold import NEVER
-from ml.features.online import Known, Online
-from ml.features.table import CATEGORIES, NUMBERS, Inputs, columns_of, features_of, inputs, keys_of
-from ml.features.table import MISSING as NO_CATEGORY
-from ml.serving.counters import AGE, DEFAULTS, LOST, MISSING, ONLINE, OUTCOMES, PREDICTIONS, SCORES, UNKNOWN
-from ml.settings import settings
+from ml.contract.framing import framing
+from ml.features.online import Online
+from ml.features.table import columns_of, inputs
+from ml.serving.batching import Request, fail, give
+from ml.serving.challenger import Scores
+from ml.serving.journal import Journal
+from ml.serving.plan import Plan
+from ml.serving.tally import Tally
+from ml.serving.turn import BY_CHAMPION, BY_CONSTANT, Turn
 
 logger = logging.getLogger("ml.serving")
 
@@ -30,104 +39,77 @@ class Answer(BaseModel):
     bundle: str = Field(description="digest of the bundle that answered")
 
 
-class Observed(BaseModel):
-    """The outcome of an earlier prediction."""
-
-    model_config = ConfigDict(extra="forbid", strict=True)
-
-    request_id: str
-    outcome: bool
-
-
-class UnknownRequest(Exception):
-    """An outcome names a request that was never answered."""
-
-
 class Predictor:
-    """One bundle at work; golden records are replayed before it takes any request."""
+    """One plan at work; another can take its place between two turns."""
 
-    def __init__(self, bundle: Bundle, folder: Path, clock: Clock, online: Online) -> None:
-        bundle.replay_golden()
-        self.clock, self.online = clock, online
-        self._bundle, self._log = bundle, events.EventLog(folder)
-        self._environment = settings().release.environment
-        self._known = {feature.name: bundle.reference.known(feature.name) for feature in CATEGORIES}
+    def __init__(self, plan: Plan, journal: Journal, clock: Clock, online: Online) -> None:
+        self.plan, self.clock, self.online = plan, clock, online
+        self._journal, self._tally, self._entity = journal, Tally(), framing().experiment.entity
 
-    def predict(self, records: Sequence[BaseModel]) -> list[Answer]:
-        """Score records, log each prediction with its features, and count what was unusual."""
-        now, columns = self.clock.now(), columns_of(records)
+    def serve(self, requests: Sequence[Request]) -> None:
+        """Answer requests: those that no challenger answers at once, the others when theirs have, or were too slow."""
+        turn = self._by_champion(requests)
+        if not turn.arms.any():
+            self._answer(turn)
+        elif turn.plan.shadow:
+            ids = self._answer(turn)
+            for rows, scores in _asked(turn):
+                self._journal.shadow(turn, ids, rows, scores)
+        else:
+            quick, waiting = turn.split(turn.arms > 0)
+            self._answer(quick)
+            answered = asyncio.ensure_future(self._answer_later(waiting))
+            answered.add_done_callback(lambda task: fail(waiting.requests, task.exception()))
+
+    def _by_champion(self, requests: Sequence[Request]) -> Turn:
+        """Return the turn with the champion's word on every record, or a constant where it fails."""
+        plan, now = self.plan, self.clock.now()
+        columns = columns_of([record for request in requests for record in request.records])
         known = self.online.known(columns, now)
+        degraded = self.online.down is not None
         given = inputs(columns | known.features)
-        scores = self._bundle.scorer.score(given)
-        answers = [
-            Answer(
-                request_id=events.new_request_id(self._environment),
-                score=score,
-                decision=score >= self._bundle.threshold,
-                bundle=self._bundle.digest,
-            )
-            for score in scores.tolist()
-        ]
-        self._count(given, scores)
-        self._count_known(known, now.timestamp())
-        lines = [
-            events.Prediction(
-                time=now, key=key, features=features, degraded=self.online.down is not None, **answer.model_dump()
-            )
-            for answer, key, features in zip(answers, keys_of(columns), features_of(given), strict=True)
-        ]
+        entities = events.entities(self._entity, columns)
         try:
-            self._log.append(lines)
-        except OSError as error:  # who asks for a prediction gets it all the same
-            LOST.inc(len(lines))
-            logger.error("%d predictions not logged: %s", len(lines), error)
-        return answers
+            scores, fallback = plan.champion.scorer.score(given), ""
+        except Exception:
+            logger.exception("the champion cannot score: %d records get the constant", len(entities))
+            scores, fallback = np.full(len(entities), plan.base), BY_CONSTANT
+        nobody = np.zeros(len(entities), dtype=np.int64)
+        fallbacks = np.full(len(entities), fallback, dtype=object)
+        arms = plan.assign(entities)
+        said = (nobody, scores, fallbacks)
+        return Turn(plan, requests, now, degraded, columns, known, given, entities, arms, *said)
 
-    def observe(self, observed: Sequence[Observed]) -> int:
-        """Log outcomes, all or none; raises UnknownRequest for an id that was never given, OSError when it cannot."""
-        for each in observed:
-            if not events.is_request_id(each.request_id, self._environment):
-                raise UnknownRequest(each.request_id)
-        now = self.clock.now()
-        self._log.append(events.Outcome(time=now, **each.model_dump()) for each in observed)
-        for each in observed:
-            OUTCOMES.labels(str(each.outcome).lower()).inc()
-        return len(observed)
+    async def _answer_later(self, turn: Turn) -> None:
+        """Wait for the challengers, and answer with what came in time."""
+        asked = [(rows, asyncio.wrap_future(scores)) for rows, scores in _asked(turn)]
+        await asyncio.wait([scores for _, scores in asked], timeout=turn.plan.patience)
+        said_by, scores, fallback = turn.said_by.copy(), turn.scores.copy(), turn.fallback.copy()
+        for rows, told in asked:
+            if told.done() and not told.exception():
+                said_by[rows], scores[rows], fallback[rows] = turn.arms[rows], told.result(), ""
+            else:
+                told.cancel()
+                fallback[rows] = np.where(fallback[rows] == "", BY_CHAMPION, fallback[rows])
+        self._answer(replace(turn, said_by=said_by, scores=scores, fallback=fallback))
 
-    def state(self) -> dict[str, str]:
-        """Return how it fares: "ready", or "degraded" while windowed features are served as their defaults."""
-        down = self.online.ask()
-        ONLINE.set(down is None)
-        return {"status": "degraded" if down else "ready", "online_store": down or "up"}
+    def _answer(self, turn: Turn) -> list[str]:
+        """Answer every request of a turn, write it down, and return the requests' ids, one a record."""
+        ids = self._journal.answered(turn)
+        self._tally.add(turn)
+        acts, bundles = np.where(turn.decisions, "true", "false"), [json.dumps(each) for each in turn.plan.bundles]
+        told = zip(ids, turn.scores.tolist(), acts.tolist(), turn.said_by.tolist(), strict=True)
+        answers = [
+            f'{{"request_id":"{id}","score":{score!r},"decision":{act},"bundle":{bundles[by]}}}'  # as Answer says
+            for id, score, act, by in told
+        ]
+        give(turn.requests, answers)
+        return ids
 
-    def close(self) -> None:
-        """Close the event log and the online store."""
-        self._log.close()
-        self.online.close()
 
-    def _count(self, given: Inputs, scores: NDArray[np.float64]) -> None:
-        bundle, decided = self._bundle.digest[:12], scores >= self._bundle.threshold
-        for decision, times in (("true", decided.sum()), ("false", (~decided).sum())):
-            PREDICTIONS.labels(bundle, decision).inc(int(times))
-        histogram = SCORES.labels(bundle)
-        for score in scores.tolist():
-            histogram.observe(score)
-        for place, feature in enumerate(NUMBERS):
-            if absent := int(np.isnan(given.numbers[:, place]).sum()):
-                MISSING.labels(feature.name).inc(absent)
-        for place, feature in enumerate(CATEGORIES):
-            values = given.categories[:, place].tolist()
-            if absent := values.count(NO_CATEGORY):
-                MISSING.labels(feature.name).inc(absent)
-            known = self._known[feature.name]
-            if unknown := sum(value not in known for value in values) - absent:
-                UNKNOWN.labels(feature.name).inc(unknown)
-
-    def _count_known(self, known: Known, now: float) -> None:
-        ONLINE.set(self.online.down is None)
-        for name, values in known.features.items():
-            if unknown := int(np.isnan(values).sum()):
-                DEFAULTS.labels(name).inc(unknown)
-        for group, as_of in known.as_of.items():
-            for moment in as_of[as_of > NEVER].tolist():
-                AGE.labels(group).observe(now - moment)
+def _asked(turn: Turn) -> Iterator[tuple[NDArray[np.int64], "Future[Scores]"]]:
+    """Ask the challengers, and yield which rows each was asked about, and its scores to come."""
+    records = turn.records
+    for place, challenger in enumerate(turn.plan.challengers, start=1):
+        if len(rows := np.flatnonzero(turn.arms == place)):
+            yield rows, challenger.ask(turn.given.where(rows), [records[row] for row in rows.tolist()])

@@ -8,11 +8,12 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 import httpx
 
 from ml import processes
-from ml.contract import bundle, release
+from ml.contract import bundle, release, secrets
 from ml.errors import ContractError
 from ml.online.store import connect
 from ml.progress import say
@@ -22,26 +23,36 @@ from ml.store import files
 
 def serve(host: str, port: int) -> None:
     """Become the server; returns only by raising ContractError when it must not or cannot start."""
-    champion = check(host, port)
+    outcomes = settings().serve.outcomes_port
+    champion = check(host, port, outcomes)
     say(
         "serve",
-        f"bundle {champion[:12]} on http://{host}:{port}, predictions logged in {settings().events_url}",
+        f"bundle {champion[:12]} on http://{host}:{port}, outcomes on port {outcomes}; "
+        f"both logged in {settings().events_url}",
     )
     sys.stdout.flush()
     os.chdir(ROOT)
-    os.execve(sys.executable, _command(host, port), _environment())
+    os.execve(sys.executable, _command(host, port), environment())
+
+
+class Service(NamedTuple):
+    """Where a running service takes predictions and outcomes."""
+
+    url: str
+    outcomes: str
 
 
 @contextlib.contextmanager
-def running(host: str, port: int, clock: str, log: Path) -> Iterator[str]:
-    """Run the server beside this process; yields its URL once it is ready, and ends it however the block ends."""
-    check(host, port)
-    environment = {**_environment(), "ML_SERVE_CLOCK": clock}
+def running(host: str, port: int, clock: str, log: Path) -> Iterator[Service]:
+    """Run the server beside this process; yields where, once it is ready, and ends it however the block ends."""
+    outcomes_port = free_port()
+    ours = {"ML_SERVE_CLOCK": clock, "ML_SERVE_OUTCOMES_PORT": str(outcomes_port), "ML_SERVE_DRAIN_SECONDS": "0"}
+    check(host, port, outcomes_port)
     with log.open("wb") as output:
         process = subprocess.Popen(
             _command(host, port),
             cwd=ROOT,
-            env=environment,
+            env=environment() | ours,
             stdout=output,
             stderr=output,
             start_new_session=True,
@@ -49,26 +60,27 @@ def running(host: str, port: int, clock: str, log: Path) -> Iterator[str]:
     try:
         url = f"http://{host}:{port}"
         _wait(url, process, log)
-        yield url
+        yield Service(url, f"http://{host}:{outcomes_port}")
     finally:
         _end(process)
 
 
-def check(host: str, port: int) -> str:
-    """Return the champion's digest; raises ContractError when bundle, event log or port would stop the server."""
-    conf = settings()
-    champion = release.read().champion
-    bundle.load(conf.store_url, champion).replay_golden()
-    files.local(conf.events_url, "events")
+def check(host: str, *ports: int) -> str:
+    """Return the champion's digest; raises ContractError when bundles, event log, secrets or a port would stop it."""
+    conf, told = settings(), release.read()
+    for digest in told.digests:
+        bundle.load(conf.store_url, digest).replay_golden()
+    files.local(str(conf.spool), "the event log's open segments")
+    secrets.salt(), secrets.senders()
     connect(conf.online_url).close()
-    try:
-        with socket.create_server((host, port)):
-            pass
-    except OSError as error:
-        raise ContractError(
-            "serve", f"{host}:{port} cannot be used: {error.strerror}", "Choose another with --port"
-        ) from error
-    return champion
+    for port in ports:
+        try:
+            with socket.create_server((host, port)):
+                pass
+        except OSError as error:
+            mend = "Choose others with --port and [serve] outcomes_port"
+            raise ContractError("serve", f"{host}:{port} cannot be used: {error.strerror}", mend) from error
+    return told.champion
 
 
 def free_port() -> int:
@@ -91,7 +103,7 @@ def _command(host: str, port: int) -> list[str]:
     ]
 
 
-def _environment() -> dict[str, str]:
+def environment() -> dict[str, str]:
     """Return the environment of the server: nothing phones home, and its files lie in the store."""
     home = os.environ.get("BENTOML_HOME") or str(files.local(f"{settings().store_url}/bentoml", "the server's files"))
     paths = [str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]

@@ -1,0 +1,59 @@
+"""The limit: a raw ASGI app that reads JSON, hands what it finds to the same graph, and checks and remembers nothing.
+
+It computes no feature: fields of the record go in as they are, and everything else as missing.
+"""
+
+import asyncio
+import json
+import os
+
+import numpy as np
+
+from ml.contract import bundle, release
+from ml.features.table import CATEGORIES, NUMBERS, Inputs
+from ml.settings import settings
+
+SCORER = bundle.load(settings().store_url, release.read().champion).scorer
+BATCHED = os.environ.get("BARE_BATCHED") == "yes"  # with the same tick batching as ours
+waiting: list = []
+
+
+def inputs(records: list[dict]) -> Inputs:
+    """Return the fields that the graph reads."""
+    numbers = np.array([[record.get(each.field) for each in NUMBERS] for record in records], dtype=np.float32)
+    categories = np.array([[record.get(each.field) or "" for each in CATEGORIES] for record in records], dtype=object)
+    return Inputs(numbers, categories)
+
+
+def end_turn() -> None:
+    """Score what a turn of the loop has brought."""
+    turn = waiting[:]
+    waiting.clear()
+    for (_, answer), score in zip(turn, SCORER.score(inputs([record for record, _ in turn])), strict=True):
+        answer.set_result(float(score))
+
+
+async def app(scope, receive, send) -> None:
+    """Answer every request with a score, or a list of them."""
+    if scope["type"] != "http":
+        return
+    content, more = b"", True
+    while more:
+        message = await receive()
+        content, more = content + message.get("body", b""), message.get("more_body", False)
+    record = json.loads(content)
+    if isinstance(record, list):
+        told = [{"score": score} for score in SCORER.score(inputs(record)).tolist()]
+    elif BATCHED:
+        loop = asyncio.get_running_loop()
+        if not waiting:
+            loop.call_soon(end_turn)
+        answer = loop.create_future()
+        waiting.append((record, answer))
+        told = {"score": await answer}
+    else:
+        told = {"score": float(SCORER.score(inputs([record]))[0])}
+    body = json.dumps(told).encode()
+    headers = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(body))]
+    await send({"type": "http.response.start", "status": 200, "headers": headers})
+    await send({"type": "http.response.body", "body": body})

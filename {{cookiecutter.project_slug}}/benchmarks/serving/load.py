@@ -1,0 +1,111 @@
+"""The client: keep-alive connections that send prepared requests, and check nothing but the status of each answer."""
+
+import asyncio
+import itertools
+import time
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+import numpy as np
+import uvloop
+
+CONNECTIONS = 16
+
+
+class Load(NamedTuple):
+    """What a round measured: answers a second, those that were not 200, and the milliseconds that each took."""
+
+    rate: float
+    errors: int
+    milliseconds: np.ndarray
+
+
+def request(path: str, body: bytes, headers: dict[str, str] | None = None) -> bytes:
+    """Return an HTTP/1.1 request as it goes over the wire."""
+    lines = {
+        "Host": "127.0.0.1",
+        "Content-Type": "application/json",
+        "Content-Length": str(len(body)),
+        **(headers or {}),
+    }
+    head = "".join(f"{name}: {value}\r\n" for name, value in lines.items())
+    return f"POST {path} HTTP/1.1\r\n{head}\r\n".encode() + body
+
+
+class Connection(asyncio.Protocol):
+    """Sends one request at a time; the answer's future gets whether it was 200."""
+
+    def __init__(self) -> None:
+        self._got, self._answer = b"", asyncio.get_running_loop().create_future()
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = transport
+
+    def ask(self, content: bytes) -> "asyncio.Future[bool]":
+        self._got, self._answer = b"", asyncio.get_running_loop().create_future()
+        self._transport.write(content)
+        return self._answer
+
+    def data_received(self, data: bytes) -> None:
+        self._got += data
+        head = self._got.find(b"\r\n\r\n")
+        if head < 0:
+            return
+        mark = self._got[:head].lower().find(b"content-length:")
+        length = int(self._got[mark + 15 : head].split(b"\r\n", 1)[0])
+        if len(self._got) >= head + 4 + length and not self._answer.done():
+            self._answer.set_result(self._got.startswith(b"HTTP/1.1 200"))
+
+    def connection_lost(self, error: Exception | None) -> None:
+        if not self._answer.done():
+            self._answer.set_result(False)
+
+
+async def _connect(port: int) -> list[Connection]:
+    loop = asyncio.get_running_loop()
+    return [(await loop.create_connection(Connection, "127.0.0.1", port))[1] for _ in range(CONNECTIONS)]
+
+
+async def _closed(port: int, requests: Iterator[bytes], seconds: float) -> Load:
+    taken: list[float] = []
+    errors, end = 0, time.perf_counter() + seconds
+
+    async def one(connection: Connection) -> None:
+        nonlocal errors
+        while (began := time.perf_counter()) < end:
+            errors += not await connection.ask(next(requests))
+            taken.append(time.perf_counter() - began)
+
+    began = time.perf_counter()
+    await asyncio.gather(*map(one, await _connect(port)))
+    return Load(len(taken) / (time.perf_counter() - began), errors, np.array(taken) * 1000)
+
+
+async def _open(port: int, requests: Iterator[bytes], seconds: float, rate: float) -> Load:
+    free: asyncio.Queue[Connection] = asyncio.Queue()
+    for connection in await _connect(port):
+        free.put_nowait(connection)
+    taken: list[float] = []
+    errors = 0
+
+    async def one(due: float) -> None:
+        nonlocal errors
+        connection = await free.get()
+        errors += not await connection.ask(next(requests))
+        taken.append(time.perf_counter() - due)
+        free.put_nowait(connection)
+
+    began = time.perf_counter()
+    async with asyncio.TaskGroup() as tasks:
+        for number in range(int(seconds * rate)):
+            due = began + number / rate
+            if (wait := due - time.perf_counter()) > 0:
+                await asyncio.sleep(wait)
+            tasks.create_task(one(due))
+    return Load(len(taken) / (time.perf_counter() - began), errors, np.array(taken) * 1000)
+
+
+def load(port: int, requests: Sequence[bytes], seconds: float, rate: float | None = None) -> Load:
+    """Send requests in turn for some seconds: as fast as answers come, or at a rate, whether or not they do."""
+    sent = itertools.cycle(requests)
+    return uvloop.run(_open(port, sent, seconds, rate) if rate else _closed(port, sent, seconds))

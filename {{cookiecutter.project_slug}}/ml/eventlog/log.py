@@ -1,0 +1,109 @@
+"""Writes the event log off the hot path: a bounded buffer, and one thread that empties it into open segments.
+
+Who appends never waits and never fails. What the process had buffered when it was killed is lost, so at most WINDOW
+seconds; what cannot be written waits in the buffer, and is counted as lost once that is full.
+"""
+
+import logging
+import threading
+from collections import defaultdict
+from collections.abc import Callable
+from pathlib import Path
+
+from ml.eventlog import segments
+from ml.eventlog.segments import Part
+from ml.eventlog.shipping import Shipping
+from ml.eventlog.spool import OpenSegment
+
+WINDOW = 0.2  # seconds between two writes
+CAPACITY = 100_000  # rows in the buffer
+
+logger = logging.getLogger("ml.events")
+
+
+class EventLog:
+    """Appends to the tables of one environment's event log, from one process."""
+
+    def __init__(self, spool: Path, url: str, seconds: float, lost: Callable[[int], None] = lambda rows: None) -> None:
+        self._spool, self._seconds, self._lost = spool, seconds, lost
+        self._lock, self._wake = threading.Lock(), threading.Event()
+        self._buffer: list[tuple[str, Part, int]] = []
+        self._rows = 0
+        self._waiting: list[threading.Event] = []
+        self._open: dict[str, OpenSegment] = {}
+        self._closing = False
+        self.failing: str | None = None  # why the last write failed
+        self._shipping = Shipping(spool, url)
+        self._writer = threading.Thread(target=self._write, name="event log", daemon=True)
+        self._writer.start()
+
+    def append(self, table: str, part: Part, rows: int) -> None:
+        """Take rows of a table; what the buffer has no room for is lost, and counted."""
+        with self._lock:
+            if fits := self._rows + rows <= CAPACITY:
+                self._buffer.append((table, part, rows))
+                self._rows += rows
+        if not fits:
+            self._lost(rows)
+
+    def flush(self, patience: float = 5) -> None:
+        """Return once all that was appended is in a segment; raises OSError where that fails, or takes longer."""
+        written = threading.Event()
+        with self._lock:
+            self._waiting.append(written)
+        self._wake.set()
+        if not written.wait(patience) or self.failing:
+            raise OSError(self.failing or "the disk is too slow")
+
+    def close(self) -> None:
+        """Write what is buffered, close the segments and send them, as far as that is possible now."""
+        self._closing = True
+        self._wake.set()
+        self._writer.join()
+        self._shipping.close()
+
+    def _write(self) -> None:
+        closing = False
+        while not closing:
+            self._wake.wait(WINDOW)
+            self._wake.clear()
+            closing = self._closing  # read before the buffer is emptied for the last time
+            self._empty()
+            for segment in [each for each in self._open.values() if closing or each.due(self._seconds)]:
+                del self._open[segment.table]
+                segment.close()
+                self._shipping.wake()
+
+    def _empty(self) -> None:
+        """Write what is buffered, a batch a table; what cannot be written goes back."""
+        with self._lock:
+            taken, self._buffer, self._rows = self._buffer, [], 0
+            waiting, self._waiting = self._waiting, []
+        by_table = defaultdict(list)
+        for table, part, count in taken:
+            by_table[table].append((part, count))
+        try:
+            for table, told in list(by_table.items()):
+                parts, counts = zip(*told, strict=True)
+                self._segment(table).append(segments.batch(table, parts, counts))
+                del by_table[table]
+            if taken and self.failing:
+                logger.warning("the event log is written again")
+                self.failing = None
+        except OSError as error:
+            if not self.failing:
+                logger.error("the event log cannot be written, and waits in memory: %s", error)
+            self.failing = error.strerror or str(error)
+            self._put_back([(table, part, count) for table, told in by_table.items() for part, count in told])
+        for each in waiting:
+            each.set()
+
+    def _put_back(self, rows: list[tuple[str, Part, int]]) -> None:
+        with self._lock:
+            self._buffer = rows + self._buffer
+            self._rows += sum(count for _, _, count in rows)
+
+    def _segment(self, table: str) -> OpenSegment:
+        if table not in self._open:
+            self._open[table] = OpenSegment(self._spool, table)
+        return self._open[table]

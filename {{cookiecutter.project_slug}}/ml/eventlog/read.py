@@ -1,0 +1,59 @@
+"""Reads the event log: closed segments wherever they are, and on this node what is not closed yet."""
+
+from pathlib import Path
+
+import pandas as pd
+import pyarrow as pa
+
+from ml.contract.events import TABLES
+from ml.errors import ContractError
+from ml.eventlog import segments, spool
+from ml.settings import settings
+from ml.store import files
+
+ATTEMPTS = 5  # at a listing that changes while it is read
+
+
+def logged(table: str) -> pd.DataFrame:
+    """Return a table of this environment's event log, with what lies in this node's spool."""
+    return read(settings().events_url, table, settings().spool)
+
+
+def read(url: str, table: str, here: Path | None = None) -> pd.DataFrame:
+    """Return a table's rows, in the order in which their segments were begun; none where there is no segment.
+
+    `here` is this node's spool: what lies only there is read as well. Raises ContractError for what is no segment.
+    """
+    growing = {} if here is None else {name: spool.read(here, table, name) for name in spool.names(here, table)}
+    found = {name: rows for name, rows in growing.items() if rows is not None} | closed(
+        url, table
+    )  # one sent meanwhile
+    parts = [found[name] for name in sorted(found)]
+    frame: pd.DataFrame = segments.together([segments.empty(table), *parts]).to_pandas()
+    return frame[[*TABLES[table], *(name for name in frame if name not in TABLES[table])]]
+
+
+def closed(url: str, table: str) -> dict[str, pa.Table]:
+    """Return the closed segments of a table by name, without those whose place another takes."""
+    for _ in range(ATTEMPTS):
+        try:
+            read = {name: _segment(url, table, name) for name in names(url, table)}
+        except FileNotFoundError:
+            continue  # it was put together with others meanwhile
+        replaced = set().union(*(replaces for _, replaces in read.values()))
+        return {name: rows for name, (rows, _) in read.items() if name not in replaced}
+    raise ContractError("events", f"{url} changes faster than it can be read", "Try again")
+
+
+def names(url: str, table: str) -> list[str]:
+    """Return the names of a table's closed segments."""
+    listed = files.names(files.join(url, table))
+    return [name.removesuffix(segments.CLOSED) for name in listed if name.endswith(segments.CLOSED)]
+
+
+def _segment(url: str, table: str, name: str) -> tuple[pa.Table, set[str]]:
+    file = files.join(url, table, name + segments.CLOSED)
+    try:
+        return segments.read_closed(files.read(file))
+    except pa.ArrowInvalid as error:
+        raise ContractError("events", f"{file} is no segment: {error}", "Move it away") from error

@@ -1,0 +1,109 @@
+"""How the event log lies on disk, and the only place that writes it: open segments as Arrow streams, closed as Parquet.
+
+An open segment grows by whole record batches on this node's disk; a torn one at its end was being written when its
+writer died, and is passed over. A closed segment is one compressed Parquet file.
+"""
+
+import io
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any, BinaryIO
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from ml.contract.events import TABLES
+
+OPEN, CLOSED = ".arrow", ".parquet"
+REPLACES = b"replaces"  # metadata of a segment that was made of others: their names
+TYPES = {
+    "text": pa.string(),
+    "number": pa.float64(),
+    "single": pa.float32(),
+    "flag": pa.bool_(),
+    "time": pa.timestamp("us", tz="UTC"),
+}
+
+DTYPES = {
+    kind: np.dtype(name) for kind, name in (("number", "f8"), ("single", "f4"), ("flag", "?"), ("time", "M8[us]"))
+}
+
+Part = Mapping[str, Any]  # some rows of a table: an array or list a column, one value where all rows have the same
+
+
+def batch(table: str, parts: Sequence[Part], rows: Sequence[int]) -> pa.RecordBatch:
+    """Return parts of a table, of so many rows each, as one record batch."""
+    kinds = TABLES[table]
+    columns = [_column(kind, [part[name] for part in parts], rows) for name, kind in kinds.items()]
+    return pa.record_batch(columns, names=list(kinds))
+
+
+def _column(kind: str, values: Sequence[Any], rows: Sequence[int]) -> pa.Array:
+    """Return one column. `pa.array` would do, and would import pandas, which serving does without."""
+    if kind == "text":
+        texts = pa.lib.StringBuilder()
+        for each, count in zip(values, rows, strict=True):
+            texts.append_values(each.tolist() if isinstance(each, np.ndarray) else _spread(each, count))
+        return texts.finish()
+    parts = (
+        each if isinstance(each, np.ndarray) else np.array([_plain(one) for one in _spread(each, count)], DTYPES[kind])
+        for each, count in zip(values, rows, strict=True)
+    )
+    whole = np.concatenate([part.astype(DTYPES[kind], copy=False) for part in parts])
+    content = np.packbits(whole, bitorder="little") if kind == "flag" else whole
+    return pa.Array.from_buffers(TYPES[kind], len(whole), [None, pa.py_buffer(content.view(np.uint8))])
+
+
+def _spread(value: Any, count: int) -> list[Any]:
+    return value if isinstance(value, list) else [value] * count
+
+
+def _plain(value: Any) -> Any:
+    """Return a moment as numpy takes it, UTC without saying so; anything else as it is."""
+    return value.astimezone(UTC).replace(tzinfo=None) if isinstance(value, datetime) else value
+
+
+def empty(table: str) -> pa.Table:
+    """Return no rows of a table."""
+    return pa.schema([(name, TYPES[kind]) for name, kind in TABLES[table].items()]).empty_table()
+
+
+def stream(rows: pa.RecordBatch, begin: bool) -> bytes:
+    """Return a record batch as the next piece of an open segment; the first piece begins with the schema."""
+    head = rows.schema.serialize().to_pybytes() if begin else b""
+    return bytes(head + rows.serialize().to_pybytes())
+
+
+def read_open(file: BinaryIO) -> pa.Table | None:
+    """Return the whole batches of an open segment; None where not even its schema is whole."""
+    found: list[pa.RecordBatch] = []
+    try:
+        reader = pa.ipc.open_stream(io.BytesIO(file.read()))
+    except (pa.ArrowInvalid, OSError):
+        return None
+    while True:
+        try:
+            found.append(reader.read_next_batch())
+        except (StopIteration, pa.ArrowInvalid, OSError):
+            return pa.Table.from_batches(found, reader.schema)
+
+
+def closed(rows: pa.Table, replaces: Sequence[str] = ()) -> bytes:
+    """Return rows as a closed segment that takes the place of those named."""
+    content = io.BytesIO()
+    told = rows.replace_schema_metadata({REPLACES: "\n".join(replaces)} if replaces else None)
+    pq.write_table(told, content, compression="zstd")
+    return content.getvalue()
+
+
+def read_closed(content: bytes) -> tuple[pa.Table, set[str]]:
+    """Return the rows of a closed segment, and the names of those whose place it takes."""
+    rows = pq.read_table(io.BytesIO(content))
+    replaces = (rows.schema.metadata or {}).get(REPLACES, b"").decode().split("\n")
+    return rows.replace_schema_metadata(None), set(filter(None, replaces))
+
+
+def together(parts: Sequence[pa.Table]) -> pa.Table:
+    """Return the rows of several segments; a column that one lacks is null there."""
+    return pa.concat_tables(parts, promote_options="permissive")

@@ -1,0 +1,58 @@
+"""Tick batching: requests that one turn of the event loop brings are scored by one call of the model.
+
+Nobody waits for others: what a turn has gathered is scored at its end. Under load a turn brings many, and each pays a
+fraction of what features, graph and log cost one request alone.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from typing import Any, NamedTuple
+
+
+class Request(NamedTuple):
+    """Some records, when they came (seconds of `time.perf_counter`), and their answers to be, one a record."""
+
+    records: Sequence[Any]
+    came: float
+    answers: "asyncio.Future[list[str]]"
+
+
+class Batching:
+    """Gathers the requests of a turn and hands them to `serve`."""
+
+    def __init__(self, serve: Callable[[list[Request]], None]) -> None:
+        self._serve = serve
+        self._gathered: list[Request] = []
+
+    def submit(self, records: Sequence[Any], came: float) -> Awaitable[list[str]]:
+        """Return the answers to come."""
+        loop = asyncio.get_running_loop()
+        if not self._gathered:
+            loop.call_soon(self._end_turn)
+        request = Request(records, came, loop.create_future())
+        self._gathered.append(request)
+        return request.answers
+
+    def _end_turn(self) -> None:
+        gathered, self._gathered = self._gathered, []
+        try:
+            self._serve(gathered)
+        except Exception as error:
+            fail(gathered, error)
+
+
+def fail(requests: Iterable[Request], error: BaseException | None) -> None:
+    """Let requests that have no answer yet raise an error, if there is one."""
+    for request in requests:
+        if error and not request.answers.done():
+            request.answers.set_exception(error)
+
+
+def give(requests: Iterable[Request], answers: Sequence[str]) -> None:
+    """Give each request its own of the answers, which are in the requests' order."""
+    begin = 0
+    for request in requests:
+        end = begin + len(request.records)
+        if not request.answers.done():  # else the client went away
+            request.answers.set_result(list(answers[begin:end]))
+        begin = end

@@ -1,0 +1,76 @@
+"""What one turn of the event loop brought: the records of some requests as columns, and what was said of each."""
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ml.features.definition import Columns
+from ml.features.online import Known
+from ml.features.table import Inputs
+from ml.serving.batching import Request
+from ml.serving.plan import Plan
+
+BY_CHAMPION, BY_CONSTANT = "champion", "constant"  # who answered for a model that failed; "" where none did
+
+
+@dataclass(frozen=True)
+class Turn:
+    """Rows, one a record: `arms` are places in `plan.arms`, by assignment; `said_by` places in `plan.bundles`."""
+
+    plan: Plan
+    requests: Sequence[Request]
+    now: datetime
+    degraded: bool
+    columns: Columns
+    known: Known
+    given: Inputs
+    entities: NDArray[np.object_]
+    arms: NDArray[np.int64]
+    said_by: NDArray[np.int64]
+    scores: NDArray[np.float64]
+    fallback: NDArray[np.object_]
+
+    def __len__(self) -> int:
+        return len(self.scores)
+
+    @property
+    def records(self) -> list[Any]:
+        """The records, request after request."""
+        return [record for request in self.requests for record in request.records]
+
+    @cached_property
+    def decisions(self) -> NDArray[np.bool_]:
+        """Whether each score is to be acted on, by the threshold of who said it."""
+        return np.asarray(self.scores >= self.plan.thresholds[self.said_by])
+
+    @cached_property
+    def seconds(self) -> NDArray[np.float64]:
+        """How long each row's request had been here when this was first asked: when it was answered."""
+        return (time.perf_counter() - np.array([request.came for request in self.requests]))[self._request]
+
+    @cached_property
+    def _request(self) -> NDArray[np.int64]:
+        """To which request each row belongs."""
+        return np.repeat(np.arange(len(self.requests)), [len(request.records) for request in self.requests])
+
+    def split(self, waiting: NDArray[np.bool_]) -> tuple["Turn", "Turn"]:
+        """Return the requests of which no row waits, and the others."""
+        waits = np.bincount(self._request, waiting, len(self.requests)) > 0
+        return self._of(~waits), self._of(waits)
+
+    def _of(self, chosen: NDArray[np.bool_]) -> "Turn":
+        rows = chosen[self._request]
+        return replace(
+            self,
+            requests=[request for request, one in zip(self.requests, chosen.tolist(), strict=True) if one],
+            columns={name: values[rows] for name, values in self.columns.items()},
+            known=self.known.where(rows),
+            given=self.given.where(rows),
+            **{name: getattr(self, name)[rows] for name in ("entities", "arms", "said_by", "scores", "fallback")},
+        )
