@@ -5,6 +5,7 @@ import signal
 import sys
 from collections.abc import Callable
 from datetime import date, datetime
+from enum import StrEnum
 from functools import wraps
 from pathlib import Path
 from typing import Annotated, Any
@@ -22,6 +23,15 @@ pipeline = typer.Typer(help="Run ingest to gate as one Kubeflow pipeline, or com
 def day(meaning: str) -> Any:
     """Return the option of a day, as 2026-11-21."""
     return typer.Option(formats=["%Y-%m-%d"], help=meaning)
+
+
+class Mode(StrEnum):
+    """How a bundle is tried out beside the champion."""
+
+    SHADOW = "shadow"
+    CANARY = "canary"
+    AB = "ab"
+    HOLDOUT = "holdout"
 
 
 Day = Annotated[datetime | None, day("A day; by default from project.toml.")]
@@ -191,11 +201,23 @@ def release(
     bundle: Annotated[
         str | None, typer.Argument(help="Digest of the bundle, or its beginning; by default the newest.")
     ] = None,
+    mode: Annotated[
+        Mode | None, typer.Option("--as", help="Not champion, but beside it: who answers some, or a shadow.")
+    ] = None,
+    percent: Annotated[float, typer.Option(min=0, max=100, help="Of the entities, with --as.")] = 100,
+    name: Annotated[str | None, typer.Option(help="The experiment's, with --as; to grow one, name it again.")] = None,
+    end: Annotated[bool, typer.Option("--end", help="End the experiment; the champion answers everybody.")] = False,
 ) -> None:
-    """Name a bundle as the champion of this environment."""
-    from ml.delivery.release import release
+    """Name a bundle as the champion of this environment, or try one out beside it."""
+    from ml.delivery import release
 
-    release(settings().store_url, bundle)
+    store = settings().store_url
+    if end:
+        release.end(store)
+    elif mode:
+        release.try_out(store, bundle, mode.value, percent, name)
+    else:
+        release.release(store, bundle)
 
 
 @app.command()
@@ -258,6 +280,31 @@ def label() -> None:
         from ml.labelling.label import label
 
         label()
+
+
+@app.command()
+@verb
+def compact() -> None:
+    """Put the event log's segments together, those of each hour that is over."""
+    from ml.eventlog.upkeep import compact
+
+    url = settings().events_url
+    say("compact", f"put {compact(url):,} segments of {url} together")
+
+
+@app.command()
+@verb
+def erase(
+    field: Annotated[str, typer.Argument(help="A field of the record that names an entity.")],
+    value: Annotated[str, typer.Argument(help="Whose records are to be forgotten.")],
+) -> None:
+    """Take out of the event log and the labels what is known of one entity."""
+    from ml.eventlog.upkeep import erase
+    from ml.labelling.label import forget
+
+    gone = erase(settings().events_url, field, value)
+    days = forget(gone)
+    say("erase", f"took out {len(gone):,} predictions, what came of them, and their labels of {days} days")
 
 
 @app.command()

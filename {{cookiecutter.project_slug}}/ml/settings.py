@@ -87,14 +87,14 @@ class Serve(Table):
     outcomes_port: int = Field(ge=1, le=65535)
     clock: Literal["wall", "simulated"]
     drain_seconds: float = Field(ge=0)
-    secrets: str = Field(min_length=1)
+    secrets: str
 
 
 class Events(Table):
     """Where predictions and outcomes are logged: closed segments in a directory or an object store, open ones here."""
 
     url: str
-    spool: str = Field(min_length=1)
+    spool: str
     segment_seconds: float = Field(gt=0)
 
 
@@ -161,7 +161,12 @@ class Settings(Table):
     @property
     def spool(self) -> Path:
         """The folder of this node in which the open segments of this environment's event log grow."""
-        return Path(self.path(self.events.spool)) / self.release.environment
+        return Path(self.path(self.events.spool or f"{self.store_url}/spool")) / self.release.environment
+
+    @property
+    def secrets(self) -> Path:
+        """The folder of this environment's secrets."""
+        return Path(self.path(self.serve.secrets or f"{self.store_url}/secrets")) / self.release.environment
 
     @property
     def labels_url(self) -> str:

@@ -48,7 +48,7 @@ def token(sender: str = LAPTOP) -> str:
 
 
 def _folder() -> Path:
-    return Path(settings().path(settings().serve.secrets))
+    return settings().secrets
 
 
 def _made(file: Path) -> str:

@@ -1,5 +1,6 @@
 """Reads the event log: closed segments wherever they are, and on this node what is not closed yet."""
 
+from collections.abc import Collection
 from pathlib import Path
 
 import pandas as pd
@@ -33,11 +34,12 @@ def read(url: str, table: str, here: Path | None = None) -> pd.DataFrame:
     return frame[[*TABLES[table], *(name for name in frame if name not in TABLES[table])]]
 
 
-def closed(url: str, table: str) -> dict[str, pa.Table]:
-    """Return the closed segments of a table by name, without those whose place another takes."""
+def closed(url: str, table: str, only: Collection[str] | None = None) -> dict[str, pa.Table]:
+    """Return a table's closed segments by name, all or `only` some, without those whose place another takes."""
     for _ in range(ATTEMPTS):
+        chosen = [name for name in names(url, table) if only is None or name in only]
         try:
-            read = {name: _segment(url, table, name) for name in names(url, table)}
+            read = {name: _segment(url, table, name) for name in chosen}
         except FileNotFoundError:
             continue  # it was put together with others meanwhile
         replaced = set().union(*(replaces for _, replaces in read.values()))

@@ -58,6 +58,18 @@ def label() -> dict[str, Any]:
     return found
 
 
+def forget(requests: set[str]) -> int:
+    """Take requests out of the labels, and return of how many days."""
+    url, changed = settings().labels_url, 0
+    for day in partitions.days(url):
+        rows = partitions.read(url, day)
+        if (kept := ~rows.request_id.isin(requests)).all():
+            continue
+        partitions.write(url, day, rows[kept])
+        changed += 1
+    return changed
+
+
 def _said(rows: pd.DataFrame, *also: str) -> set[tuple[Any, ...]]:
     """Return what rows say of their requests, comparable: nothing where there is no value."""
     said = rows[["request_id", "status", "outcome", *also]].astype(object)

@@ -70,6 +70,15 @@ def write(url: str, content: bytes) -> None:
             raise OSError(error.errno, error.strerror or str(error)) from error
 
 
+def remove(url: str) -> None:
+    """Remove one file; one that is not there already is fine."""
+    try:
+        with _opened(url, "removed") as (system, path):
+            system.rm_file(path)
+    except FileNotFoundError:
+        pass
+
+
 def create(url: str, content: bytes) -> bool:
     """Put one file unless there is one, which stays; says whether it was put. Of several who try, one succeeds."""
     with _opened(url, "written") as (system, path):
