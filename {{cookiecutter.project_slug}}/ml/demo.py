@@ -8,11 +8,16 @@ import shutil
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import date
 from typing import Any
 
 from ml.contract import bundle, verdict
-from ml.delivery.release import release
+from ml.contract import release as contract
+from ml.delivery.release import end, release, try_out
+from ml.experiment.experiment import experiment
+from ml.experiment.verdict import Verdict
 from ml.features.table import NAMES
+from ml.gate.gate import gate
 from ml.labelling.label import label
 from ml.monitoring.monitor import monitor
 from ml.monitoring.skew import Skew, skew
@@ -25,6 +30,7 @@ from ml.statistics.metrics import Estimate, digits
 from ml.store import files
 
 ENVIRONMENT = "demo"
+CANARY = 30  # percent of the entities
 SAMPLE = 2000  # served requests that go through the offline path again
 
 
@@ -46,13 +52,14 @@ def _demo() -> None:
         ran = run(conf.data.since, conf.data.until)
     with _timed(seconds, "release"):
         release(conf.store_url, ran.bundle)
+    challenger = runner_up(ran.bundle)
+    try_out(conf.store_url, challenger, "shadow", 100)
     for begun in (conf.events_url, str(conf.spool), conf.labels_url, conf.online_url):  # simulated time begins anew
         shutil.rmtree(files.local(begun, "what earlier demos left"))
-    verdicts = []
-    host, port = conf.serve.host, server.free_port()
-    log = files.local(conf.reports_url, "reports") / "serve.log"
+    verdicts, experiments = [], []
+    port, log = server.free_port(), files.local(conf.reports_url, "reports") / "serve.log"
     began = time.monotonic()
-    with server.running(host, port, "simulated", log) as service:
+    with server.running(conf.serve.host, port, "simulated", log) as service:
         seconds["serve"] = time.monotonic() - began
         say("serve", f"bundle {ran.bundle[:12]} on {service.url}, log in {log}")
         for since, until in conf.demo.replays:
@@ -62,9 +69,39 @@ def _demo() -> None:
                 label()
             with _timed(seconds, "monitor"):
                 verdicts.append(monitor(until))
+            if contract.read().experiment:
+                with _timed(seconds, "experiment"):
+                    experiments.append(experiment())
+                    _go_on(challenger, experiments[-1], until)
+                    server.wait_for_plan(service.url, contract.read().plan)
     with _timed(seconds, "skew"):
         skewed = skew(SAMPLE)
-    _show(ran, service.url, verdicts, skewed, seconds)
+    _show(ran, service.url, verdicts, experiments, skewed, seconds)
+
+
+def runner_up(champion: str) -> str:
+    """Return the digest of the best other rung of a champion's ladder, the simplest where there is no third."""
+    store = settings().store_url
+    others = {rung: digest for rung, digest in bundle.ladder(store, champion).items() if digest != champion}
+    ladder = bundle.load(store, champion).manifest["ladder"]
+    return others[min(others, key=lambda rung: float(ladder[rung]["loss"]))]
+
+
+def _go_on(challenger: str, judged: Verdict, until: date) -> None:
+    """Let a challenger climb from shadow to canary to champion, as long as experiment and gate let it.
+
+    The gate is asked again after the shadow: the days that were labelled meanwhile are days that training never saw.
+    """
+    conf = settings()
+    champion = contract.read().champion
+    if judged.verdict == "fail":
+        end(conf.store_url)
+    elif judged.mode == "canary":
+        release(conf.store_url, challenger)
+    elif gate(conf.lake_url, conf.store_url, champion, challenger, until).answer == "pass":
+        try_out(conf.store_url, challenger, "canary", CANARY)
+    else:
+        end(conf.store_url)
 
 
 @contextmanager
@@ -77,7 +114,14 @@ def _timed(seconds: dict[str, float], verb: str) -> Iterator[None]:
         seconds[verb] = seconds.get(verb, 0.0) + time.monotonic() - began
 
 
-def _show(ran: Run, url: str, verdicts: list[dict[str, Any]], skewed: Skew, seconds: dict[str, float]) -> None:
+def _show(
+    ran: Run,
+    url: str,
+    verdicts: list[dict[str, Any]],
+    experiments: list[Verdict],
+    skewed: Skew,
+    seconds: dict[str, float],
+) -> None:
     """Print the closing table and where to look next."""
     store = settings().store_url
     found = bundle.load(store, ran.bundle)
@@ -99,6 +143,9 @@ def _show(ran: Run, url: str, verdicts: list[dict[str, Any]], skewed: Skew, seco
         "skew": f"{len(skewed.differing)} of {len(NAMES)} features were served otherwise than trained, "
         f"of {skewed.compared:,} requests",
     }
+    for judged_by in experiments:
+        rows[f"{judged_by.mode} {judged_by.until}"] = f"{judged_by.verdict}: {judged_by.reasons[0]}"
+    rows["champion"] = f"bundle {contract.read().champion[:12]}"
     for each in verdicts:
         asks = "alarm, asks to be retrained" if each["status"] == "alarm" else "quiet"
         rows[f"monitor {each['until']}"] = f"{asks}: observed minus predicted {each['signal']['value']:+.3f}"

@@ -107,8 +107,13 @@ def save(store: str, core: dict[str, bytes], beside: dict[str, bytes]) -> str:
     if _core(home) != core:
         for name in [*beside, *CORE]:
             files.write(files.join(home, name), {**beside, **core}[name])
-    files.write(files.join(store, "bundles", NEWEST), digest.encode())
+    name_newest(store, digest)
     return digest
+
+
+def name_newest(store: str, digest: str) -> None:
+    """Say which bundle is meant where none is named."""
+    files.write(files.join(store, "bundles", NEWEST), digest.encode())
 
 
 def newest(store: str) -> str:
@@ -163,12 +168,26 @@ def load(store: str, digest: str) -> Bundle:
     return Bundle(digest, manifest, core["model.onnx"], reference, golden, fitted_on)
 
 
+def ladder(store: str, digest: str) -> dict[str, str]:
+    """Return the digests of all rungs that were sealed by the training that made a bundle, by name."""
+    made = load(store, digest).manifest
+    found = {}
+    for name in _names(store):
+        other = json.loads(files.read(files.join(folder(store, name), MANIFEST)))
+        if all(other.get(key) == made[key] for key in ("provenance", "fit", "ladder")):
+            found[str(other["rung"])] = name
+    return found
+
+
+def _names(store: str) -> list[str]:
+    return [name for name in files.names(files.join(store, "bundles")) if name != NEWEST]
+
+
 def resolve(store: str, digest: str | None) -> str:
     """Return the full digest of the bundle that begins with `digest`, or of the newest."""
     if digest is None:
         return newest(store)
-    there = set(files.names(files.join(store, "bundles"))) - {NEWEST}
-    names = [name for name in there if name.startswith(digest)]
+    names = [name for name in _names(store) if name.startswith(digest)]
     if len(names) != 1:
         raise ContractError("bundle", f"{len(names)} bundles begin with {digest!r}", "Give more of the digest")
     return names[0]

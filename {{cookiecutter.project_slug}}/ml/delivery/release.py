@@ -30,7 +30,7 @@ def release(store: str, digest: str | None) -> None:
     _write(Release(champion=found.digest), f"bundle {found.digest[:12]} ({found.rung}) champion")
 
 
-def try_out(store: str, digest: str | None, mode: Any, percent: float, name: str | None) -> None:
+def try_out(store: str, digest: str | None, mode: Any, percent: float, name: str | None = None) -> None:
     """Give a bundle, or the service at a URL, to some percent of the entities: as a shadow, canary, ab or holdout.
 
     Raises ContractError where it would answer somebody although the gate has not let it pass against the champion; of a

@@ -118,6 +118,16 @@ def environment() -> dict[str, str]:
     }
 
 
+def wait_for_plan(url: str, plan: str, patience: float = 10) -> None:
+    """Return once a running service goes by a plan; raises ContractError when it does not."""
+    deadline = time.monotonic() + patience
+    while httpx.get(f"{url}/readyz").json()["plan"] != plan:
+        if time.monotonic() > deadline:
+            raise ContractError("serve", f"{url} does not go by plan {plan}", "See the service's log")
+        time.sleep(0.1)
+    say("serve", f"goes by plan {plan} now; nothing was restarted")
+
+
 def _wait(url: str, process: "subprocess.Popen[bytes]", log: Path, patience: float = 90) -> None:
     """Return once the server is ready; raises ContractError when it ends or takes longer than `patience` seconds."""
     deadline = time.monotonic() + patience

@@ -1,4 +1,4 @@
-"""Step 6: seal the chosen rung, and the constant one beside it, with all that gate, serving and monitoring need."""
+"""Step 6: seal the chosen rung, and the others beside it, with all that gate, serving and monitoring need."""
 
 import json
 from pathlib import Path
@@ -48,7 +48,8 @@ class Made(NamedTuple):
 def register(made: Made, store: str) -> str:
     """Put the bundle into the store and return its digest; refuses data that was not found valid.
 
-    The simplest rung is sealed as well: it is the champion that the first model has to beat.
+    The other rungs are sealed as well: the simplest is the champion that the first model has to beat, and each can be
+    tried out beside the champion.
     """
     checked = json.loads(made.validation.read_text())
     if not checked["success"]:
@@ -70,15 +71,16 @@ def register(made: Made, store: str) -> str:
         "leakage": json.loads(made.leakage.read_text()),
         "data_checks": checked["statistics"],
         "provenance": came,
-        "baseline": None,
     }
     sealing = Sealing(store, pd.read_parquet(made.records), from_parquet(made.table), days)
     rungs = {each.rung: (each, graph) for each, graph in fitted.read(made.models)}
-    simplest, chosen = next(iter(rungs)), judged["chosen"]
-    if simplest != chosen:
-        manifest["baseline"] = sealing.seal(manifest, *rungs[simplest])
-        manifest |= {"importance": judged["importance"], "contributions": judged["contributions"]}
-    digest = sealing.seal(manifest, *rungs[chosen])
+    (simplest, *others), chosen, digests = rungs, judged["chosen"], dict[str, str]()
+    explained = {"importance": judged["importance"], "contributions": judged["contributions"]}
+    for rung in [simplest, *others]:
+        own = manifest | {"baseline": digests.get(simplest)} | (explained if rung == chosen != simplest else {})
+        digests[rung] = sealing.seal(own, *rungs[rung])
+    digest = digests[chosen]
+    bundle.name_newest(store, digest)
     replayed = bundle.load(store, digest).replay_golden()
     say(
         "register",
