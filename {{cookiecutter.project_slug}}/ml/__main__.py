@@ -7,7 +7,7 @@ from collections.abc import Callable
 from datetime import date, datetime
 from functools import wraps
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -255,6 +255,28 @@ def label() -> None:
         from ml.labelling.label import label
 
         label()
+
+
+@app.command()
+@verb
+def experiment(
+    name: Annotated[str | None, typer.Option(help="The experiment; by default the one in the release.")] = None,
+    mode: Annotated[
+        Literal["shadow", "canary", "ab", "holdout"] | None, typer.Option(help="Of one that the release forgot.")
+    ] = None,
+    listen: Annotated[bool, typer.Option("--listen", help="Answer GET /v1/verdict?name=… until stopped.")] = False,
+    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port to listen on.")] = 8080,
+) -> None:
+    """Judge an experiment on what was served: exit code 0 pass, 10 fail, 11 inconclusive; any other is no verdict."""
+    if listen:
+        from ml.experiment.listen import listen as answer
+
+        return answer(host, port)
+    from ml.contract.verdict import EXIT
+    from ml.experiment.experiment import experiment
+
+    raise typer.Exit(EXIT[experiment(name, mode).verdict])
 
 
 @app.command()

@@ -1,0 +1,62 @@
+"""What was planned: the experiment that the release names; of a past one, nobody knows the shares any more."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+from ml.contract import release
+from ml.errors import ContractError
+
+Mode = Literal["shadow", "canary", "ab", "holdout"]
+CHAMPION = "champion"
+
+
+@dataclass(frozen=True)
+class Arm:
+    """A challenger and its share of the entities, in per cent."""
+
+    bundle: str
+    percent: float
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """An experiment as the release names it; the champion has what the arms leave."""
+
+    name: str
+    mode: Mode
+    arms: Mapping[str, Arm]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is analysed: the shares of all arms in per cent, or None where they are not known."""
+
+    name: str
+    mode: Mode
+    shares: dict[str, float] | None
+
+
+def running() -> Experiment | None:
+    """Return the experiment that the release names; None where there is none, or no release."""
+    return getattr(release.read(), "experiment", None) if release.champion() else None
+
+
+def plan(name: str | None = None, mode: Mode | None = None) -> Plan:
+    """Return the plan of the experiment `name`, by default of the one that runs.
+
+    Raises ContractError where none runs, where the mode of a past one is not told, and where it is told otherwise than
+    the release has it: what is claimed is settled before anybody looks.
+    """
+    now = running()
+    if now is None and name is None:
+        raise ContractError("experiment", "the release names none", "Name a past one with --name and --mode")
+    if now is not None and name in (None, now.name):
+        if mode not in (None, now.mode):
+            raise ContractError("experiment", f"{now.name} was planned as {now.mode}, not {mode}", "Leave out --mode")
+        shares = {arm: each.percent for arm, each in now.arms.items()}
+        return Plan(now.name, now.mode, {**shares, CHAMPION: 100 - sum(shares.values())})
+    if mode is None:
+        broken = f"{name} is not in the release, so what it was to show is not known"
+        raise ContractError("experiment", broken, f"Add --mode: {', '.join(get_args(Mode))}")
+    return Plan(str(name), mode, None)
