@@ -11,8 +11,10 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from ml.experiment.split import BROKEN
 from ml.statistics.anytime import radius
 from ml.statistics.clusters import Effect, Sums, difference, mean
+from ml.statistics.split import sample_ratio
 
 Floats = NDArray[np.float64]
 
@@ -24,19 +26,21 @@ REACH = 60.0
 class World:
     """How costs per thousand come about: the truth, and everything that goes on beside it.
 
-    With `late` entities come over half of the days, with `uneven` a few have most of the rows; `temper`, `swing` and
-    `noise` are standard deviations of an entity, a day and a row.
+    With `late` entities come over half of the days, with `uneven` a few have most of the rows, and the rows of one grow
+    or fade by a factor whose logarithm has the standard deviation `growth`. Those of an entity, a day and a row are
+    `temper`, `swing` and `noise`.
     """
 
     effect: float = 0.0
-    entities: int = 600
+    entities: int = 2000
     days: int = 30
     before: int = 0
-    rows: float = 1.0
+    rows: float = 1.5
     share: float = 0.5
     late: bool = True
     uneven: bool = True
-    temper: float = 400.0
+    growth: float = 0.5
+    temper: float = 200.0
     swing: float = 300.0
     noise: float = 1500.0
 
@@ -55,7 +59,8 @@ def looks(world: World, seed: int, least: int = 100) -> Iterator[Look]:
     rate = world.rows * (random.gamma(0.7, 1 / 0.7, world.entities) if world.uneven else np.ones(world.entities))
     since = random.integers(-world.days, world.days // 2, world.entities) if world.late else np.zeros(world.entities)
     there = np.arange(-world.before, world.days)[:, None] >= np.where(since < 0, -world.before, since)
-    rows = random.poisson(rate * there).astype(np.float64)
+    trend = np.exp(random.normal(0, world.growth, world.entities) * np.linspace(-0.5, 0.5, days)[:, None])
+    rows = random.poisson(rate * trend * there).astype(np.float64)
     centre = 430 + random.normal(0, world.temper, world.entities) + random.normal(0, world.swing, days)[:, None]
     totals = rows * centre + np.sqrt(rows) * random.normal(0, world.noise, rows.shape)
     treated = random.random(world.entities) < world.share
@@ -75,13 +80,18 @@ def wrong_once(world: World, count: int, alpha: float = 0.05) -> dict[str, float
     """Return how often each interval misses the truth on any day, and on the last."""
     missed: dict[str, list[bool]] = {"sequence, any day": [], "one look, any day": [], "one look, last day": []}
     for seed in range(count):
-        apart = [difference(look.arm, look.champion) for look in looks(world, seed)]
+        apart = [estimate(look, world.before > 0) for look in looks(world, seed)]
         off = [abs(each.value - world.effect) for each in apart]
         always = [gap > radius(each.error, REACH, alpha) for gap, each in zip(off, apart, strict=True)]
         once = [gap > ONCE * each.error for gap, each in zip(off, apart, strict=True)]
         for name, said in zip(missed, (any(always), any(once), once[-1]), strict=True):
             missed[name].append(said)
     return {name: float(np.mean(each)) for name, each in missed.items()}
+
+
+def estimate(look: Look, with_past: bool) -> Effect:
+    """Return the difference of the arms, without or with what their entities did before."""
+    return difference(look.arm, look.champion, [look.past] if with_past else ())
 
 
 def coverage(count: int, entities: int = 300, rows: int = 20) -> dict[str, float]:
@@ -100,14 +110,14 @@ def coverage(count: int, entities: int = 300, rows: int = 20) -> dict[str, float
     return {name: float(np.mean(each)) for name, each in held.items()}
 
 
-def adjusted(world: World, count: int) -> tuple[list[Effect], list[Effect]]:
+def last_days(world: World, count: int) -> tuple[list[Effect], list[Effect]]:
     """Return the estimates on the last day, without and with what the same entities did before."""
-    plain, with_past = [], []
+    plain, adjusted = [], []
     for seed in range(count):
         *_, last = looks(world, seed)
-        plain.append(difference(last.arm, last.champion))
-        with_past.append(difference(last.arm, last.champion, [last.past]))
-    return plain, with_past
+        plain.append(estimate(last, with_past=False))
+        adjusted.append(estimate(last, with_past=True))
+    return plain, adjusted
 
 
 def decided(world: World, count: int, limit: float, alpha: float = 0.05) -> tuple[float, float]:
@@ -115,8 +125,29 @@ def decided(world: World, count: int, limit: float, alpha: float = 0.05) -> tupl
     days = []
     for seed in range(count):
         for day, look in enumerate(looks(world, seed), start=1):
-            found = difference(look.arm, look.champion)
+            found = estimate(look, world.before > 0)
             if found.value + radius(found.error, REACH, alpha) < limit:
                 days.append(day)
                 break
     return len(days) / count, float(np.median(days)) if days else float("nan")
+
+
+def mismatch(share: float, count: int, entities: int = 20_000, days: int = 1) -> float:
+    """Return how often a split that was planned in halves is called broken, when so many of its entities come in one.
+
+    With `days`, entities come over so many, and each evening somebody looks.
+    """
+    random = np.random.default_rng(0)
+    ones = random.binomial(entities // days, share, (count, days)).cumsum(axis=1)
+    seen = entities // days * np.arange(1, days + 1)
+    called = [
+        any(broken({"new": int(one), "champion": int(all_ - one)}) for one, all_ in zip(each, seen, strict=True))
+        for each in ones
+    ]
+    return float(np.mean(called))
+
+
+def broken(counts: dict[str, int]) -> bool:
+    """Say whether the split into halves is called broken."""
+    p_value = sample_ratio(counts, {"new": 50, "champion": 50})
+    return p_value is not None and p_value < BROKEN

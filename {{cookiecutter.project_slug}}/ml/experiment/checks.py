@@ -45,7 +45,7 @@ def held(name: str, question: str, of: str, found: Effect, limit: float, reach: 
     low, high = bounds.low(asked.tail), bounds.high(asked.tail)
     few = found.entities < asked.entities
     answer = "inconclusive" if few else below(bounds, limit, asked.tail)
-    said = f"{of} {show(found.value)}, at least {show(low)} and at most {show(high)}; it has to be below {show(limit)}"
+    said = f"{of}: {show(found.value)}, between {show(low)} and {show(high)}; it has to be below {show(limit)}"
     if few:
         said += f". Too early: {found.entities} entities, experiment.entities asks for {asked.entities}"
     elif answer == "inconclusive":

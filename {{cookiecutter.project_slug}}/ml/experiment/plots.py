@@ -10,7 +10,7 @@ from ml.experiment.verdict import Point
 from ml.pages.picture import BAD, CALM, GOOD, INK, OPEN, STRONG, Axes, picture
 
 COLOURS = {"pass": GOOD, "fail": BAD, "inconclusive": OPEN}
-ROOM = 6  # of the last bounds, above and below: the first days' are wider and run out of the picture
+ROOM = 0.6  # of the last bounds, above and below: the first days' are wider and run out of the picture
 POINTS = 1500  # requests in the picture of scores; more would be a blot
 
 
@@ -25,10 +25,9 @@ def sequence(axes: Axes, points: list[Point], decided: Interval, scale: float, l
     axes.axhline(0, color=CALM, lw=1)
     axes.axhline(limit, color=INK, lw=1.6, ls="--", label=f"limit, {limit:g}")
     bottom, top = min(low[-1], limit, 0), max(high[-1], limit, 0)
-    room = ROOM * (high[-1] - low[-1]) / 4 + 1e-9
-    axes.set(
-        ylabel=label, ylim=(max(bottom - room, min(low.min(), bottom)), min(top + room, 1.05 * max(high.max(), top)))
-    )
+    room = ROOM * (top - bottom) + 1e-9
+    axes.set(ylabel=label, ylim=(max(bottom - room, min(low.min(), bottom - room / 9)),
+                                 min(top + room, max(high.max(), top + room / 9))))  # fmt: skip
     axes.set_xticks(_apart(days))
     axes.legend(ncols=3, loc="upper left", bbox_to_anchor=(0, 1.16))
 
@@ -66,8 +65,8 @@ def scores(axes: Axes, answered: pd.DataFrame) -> None:
 def waits(axes: Axes, champion: NDArray[np.float64], shadow: NDArray[np.float64]) -> None:
     """How many answers took longer than so many milliseconds, in logarithms: the slowest are what counts."""
     for seconds, colour, label in ((champion, CALM, "champion"), (shadow, STRONG, "shadow")):
-        left = np.linspace(1, 0, len(seconds), endpoint=False)
-        axes.step(1000 * np.sort(seconds), left, where="post", color=colour, lw=1.8, label=label)
+        left = np.geomspace(1, 1 / len(seconds), 200)
+        axes.plot(1000 * np.quantile(seconds, 1 - left), left, color=colour, lw=1.8, label=label)
     axes.axhline(0.01, color=INK, lw=0.8)
     axes.set(xscale="log", yscale="log", xlabel="milliseconds", ylabel="share that took longer")
     axes.xaxis.set_major_formatter("{x:g}")
@@ -77,4 +76,4 @@ def waits(axes: Axes, champion: NDArray[np.float64], shadow: NDArray[np.float64]
 
 def _apart(days: NDArray[np.datetime64]) -> list[np.datetime64]:
     """Return some of the days, so far apart that their names do not touch."""
-    return list(days[:: -(-len(days) // 9)])
+    return list(days[:: -(-len(days) // 8)])
