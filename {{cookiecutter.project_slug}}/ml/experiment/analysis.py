@@ -54,7 +54,7 @@ def _side(arm: str, rows: pd.DataFrame, side: str) -> Side:
     milliseconds = 1000 * rows[f"{side}seconds"]
     return Side(
         arm=arm,
-        bundles=sorted(set(rows["champion" if side else "bundle"])),
+        bundles=sorted(rows["champion" if side else "bundle"].unique()),
         entities=rows.entity.nunique(),
         requests=len(rows),
         labelled=int(rows.cost.notna().sum()),

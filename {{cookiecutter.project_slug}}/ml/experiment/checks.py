@@ -8,7 +8,7 @@ import numpy as np
 from ml.contract.framing import framing
 from ml.contract.verdict import Check, Interval
 from ml.statistics.anytime import Anytime, radius
-from ml.statistics.clusters import Effect
+from ml.statistics.clusters import Effect, TooFewError
 from ml.statistics.inference import below
 
 Show = Callable[[float], str]
@@ -54,11 +54,21 @@ def held(name: str, question: str, of: str, found: Effect, limit: float, reach: 
     return Check(name=name, question=question, answer=answer, said=said, intervals=[interval])
 
 
+def once_positive(check: Check, positives: int) -> Check:
+    """Return a check of cost or loss, open while an arm has met few positives: they are what both are made of."""
+    needed = framing().slices.positives
+    if positives >= needed:
+        return check
+    said = f"{check.said}. Too early: {positives} positives, slices.positives asks for {needed}"
+    intervals = [each.model_copy(update={"answer": "inconclusive"}) for each in check.intervals]
+    return check.model_copy(update={"answer": "inconclusive", "said": said, "intervals": intervals})
+
+
 def asked(check: Callable[..., Check], *of: Any) -> Check:
     """Return the check, or that it is too early for it."""
     try:
         return check(*of)
-    except ValueError:  # fewer than two entities have no error
+    except TooFewError:
         said = "too early: fewer than two entities of an arm have what it asks for"
         return Check(name=check.__name__, question=str(check.__doc__), answer="inconclusive", said=said)
 

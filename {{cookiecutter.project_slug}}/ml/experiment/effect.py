@@ -2,13 +2,13 @@
 
 from ml.contract.framing import framing
 from ml.contract.verdict import Check
-from ml.experiment.checks import SLOW, fine, held, share, signed
+from ml.experiment.checks import SLOW, fine, held, once_positive, share, signed
 from ml.experiment.plan import CHAMPION, Mode
 from ml.experiment.served import Served
 from ml.experiment.verdict import Point
 from ml.pages.words import percent, words
 from ml.statistics.anytime import Anytime
-from ml.statistics.clusters import Effect, difference
+from ml.statistics.clusters import Effect, TooFewError, difference
 
 QUESTIONS: dict[Mode, str] = {
     "canary": "Does it cost at most {margin:g} more per thousand decisions than the champion?",
@@ -25,7 +25,7 @@ def primary(found: Served, arm: str, mode: Mode) -> Check:
     effect = adjusted(found, "cost", _pair(arm, mode))
     check = held("primary", QUESTIONS[mode].format(margin=margin), of, effect, limit, margin, signed)
     one, other = _pair(arm, mode)
-    return _told(check, effect, difference(found.sums(one, "cost"), found.sums(other, "cost")))
+    return _told(found, arm, check, effect, difference(found.sums(one, "cost"), found.sums(other, "cost")))
 
 
 def metric(found: Served, arm: str) -> Check:
@@ -34,7 +34,7 @@ def metric(found: Served, arm: str) -> Check:
     effect = adjusted(found, "loss", (arm, CHAMPION))
     question = f"Is the {name} at most {margin:g} worse than the champion's?"
     check = held("metric", question, f"{name}, challenger minus champion", effect, margin, margin, fine)
-    return _told(check, effect, difference(found.sums(arm, "loss"), found.sums(CHAMPION, "loss")))
+    return _told(found, arm, check, effect, difference(found.sums(arm, "loss"), found.sums(CHAMPION, "loss")))
 
 
 def adjusted(found: Served, column: str, pair: tuple[str, str], until: str | None = None) -> Effect:
@@ -48,11 +48,12 @@ def _pair(arm: str, mode: Mode) -> tuple[str, str]:
     return (CHAMPION, arm) if mode == "holdout" else (arm, CHAMPION)
 
 
-def _told(check: Check, effect: Effect, plain: Effect) -> Check:
-    """Return the check that also tells what the adjustment did."""
+def _told(found: Served, arm: str, check: Check, effect: Effect, plain: Effect) -> Check:
+    """Return the check that also tells what the adjustment did; open while either arm has met few positives."""
     said = f"{check.said}. The entities' past and the outcomes explain {percent(effect.reduction)} of the variance"
     evidence = {"variance_reduction": effect.reduction, "value_unadjusted": plain.value, "error": effect.error}
-    return check.model_copy(update={"said": said, "evidence": evidence})
+    met = min(found.positives(side) for side in (arm, CHAMPION))
+    return once_positive(check.model_copy(update={"said": said, "evidence": evidence}), met)
 
 
 def sequence(found: Served, arm: str, mode: Mode) -> list[Point]:
@@ -61,7 +62,7 @@ def sequence(found: Served, arm: str, mode: Mode) -> list[Point]:
     for day in sorted(found.rows.day[found.rows.cost.notna()].unique()):
         try:
             effect = adjusted(found, "cost", _pair(arm, mode), day)
-        except ValueError:
+        except TooFewError:
             continue
         bounds = Anytime(effect.value, effect.error, asked.margin)
         points.append(Point(day=day, value=effect.value, low=bounds.low(asked.tail), high=bounds.high(asked.tail)))

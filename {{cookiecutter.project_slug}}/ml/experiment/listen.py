@@ -78,7 +78,12 @@ def server(host: str, port: int, fresh: float = FRESH) -> ThreadingHTTPServer:
 
 
 def listen(host: str, port: int) -> None:
-    """Answer until stopped; raises OSError where the port is taken."""
-    with server(host, port) as answering:
+    """Answer until stopped; raises ContractError where the address is taken, or not this machine's."""
+    try:
+        answering = server(host, port)
+    except OSError as error:
+        broken = f"{host}:{port} cannot be listened on: {error.strerror}"
+        raise ContractError("experiment", broken, "Choose another --host or --port") from error
+    with answering:
         say("experiment", f"answers at http://{host}:{answering.server_port}/v1/verdict")
         answering.serve_forever()

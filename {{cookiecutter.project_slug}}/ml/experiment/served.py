@@ -13,13 +13,14 @@ from ml.experiment.verdict import Side
 from ml.statistics.clusters import Sums, sums
 from ml.statistics.metrics import cost_of, losses
 
+NEEDED = ("time", "day", "bundle", "score", "decision", "experiment", "arm", "fallback", "seconds", "outcome")
 Column = pd.Series
 SLOWEST = 0.99  # the quantile that callers remember
 
 
 @dataclass(frozen=True)
 class Served:
-    """Rows with an arm and an entity, and all rows of before the first of them; entities are numbers here."""
+    """Rows with an arm and an entity, and what labelled rows before the first of them came to; entities are numbers."""
 
     rows: pd.DataFrame
     before: pd.DataFrame
@@ -27,7 +28,11 @@ class Served:
     @property
     def arms(self) -> list[str]:
         """The challengers that were seen, in order."""
-        return sorted(set(self.rows.arm) - {CHAMPION})
+        return sorted(set(self.rows.arm.unique()) - {CHAMPION})
+
+    def positives(self, arm: str) -> int:
+        """Return how many positives one arm has met."""
+        return int(self.rows.outcome[self.rows.arm == arm].sum())
 
     def sums(self, arm: str, column: str, until: str | None = None) -> Sums:
         """Return one measure of one arm by entity, up to a day; rows on which it is not known are left out."""
@@ -40,14 +45,15 @@ class Served:
         That is the same measure before the experiment, and the outcomes in it: they are what happened, whatever was
         decided. Arms that met more positives by chance cost more, and are forgiven it.
         """
-        rows, past = self._of(arm, column, until), self.before[self.before[column].notna()]
+        rows, past = self._of(arm, column, until), self.before
         counted = rows.entity.to_numpy()
         before = sums(_numbers(past, column), past.entity.to_numpy(), counted)
         return [before, sums(_numbers(rows, "outcome"), counted)]
 
     def _of(self, arm: str, column: str, until: str | None) -> pd.DataFrame:
-        rows = self.rows[(self.rows.arm == arm) & self.rows[column].notna()]
-        return rows if until is None else rows[rows.day <= until]
+        there = (self.rows.arm == arm) & self.rows[column].notna()
+        there = there if until is None else there & (self.rows.day <= until)
+        return self.rows.loc[there, ["entity", "outcome", column]]
 
 
 def served(labelled: pd.DataFrame, name: str) -> Served:
@@ -57,15 +63,15 @@ def served(labelled: pd.DataFrame, name: str) -> Served:
     """
     known = measured(labelled[labelled.entity.notna()])
     ours = known[(known.experiment == name) & known.arm.notna()]
-    if CHAMPION not in set(ours.arm) or ours.arm.nunique() < 2:
-        seen = ", ".join(sorted(set(ours.arm))) or "none"
-        broken = f"{name} has no rows of the champion and of a challenger (arms seen: {seen})"
+    seen = sorted(ours.arm.unique())
+    if CHAMPION not in seen or len(seen) < 2:
+        broken = f"{name} has no rows of the champion and of a challenger (arms seen: {', '.join(seen) or 'none'})"
         raise ContractError("experiment", broken, "Run `ml label`, or wait for requests")
     champion = ours.arm == CHAMPION
     slowest = ours.seconds[champion].quantile(SLOWEST)
     times = np.where(champion, 1.0, framing().experiment.latency_ratio)
-    before = known[known.time < ours.time.min()]
-    return Served(ours.assign(slow=slow(ours.seconds, slowest * times)), before)
+    before = known[(known.time < ours.time.min()) & known.outcome.notna()]
+    return Served(ours.assign(slow=slow(ours.seconds, slowest * times)), before[["entity", "cost", "loss"]])
 
 
 def measured(rows: pd.DataFrame) -> pd.DataFrame:
@@ -73,7 +79,7 @@ def measured(rows: pd.DataFrame) -> pd.DataFrame:
     there, outcomes = rows.outcome.notna().to_numpy(), rows.outcome.fillna(0).to_numpy()
     cost = cost_of(outcomes, rows.decision.to_numpy(), framing().cost.costs)
     loss = losses(outcomes, rows.score.to_numpy(np.float64))[framing().task.metric]
-    return rows.assign(
+    return rows[list(NEEDED)].assign(
         entity=pd.factorize(rows.entity)[0],
         cost=np.where(there, cost, np.nan),
         loss=np.where(there, loss, np.nan),
@@ -100,7 +106,7 @@ def _side(arm: str, rows: pd.DataFrame) -> Side:
     milliseconds = 1000 * rows.seconds
     return Side(
         arm=arm,
-        bundles=sorted(set(rows.bundle)),
+        bundles=sorted(rows.bundle.unique()),
         entities=rows.entity.nunique(),
         requests=len(rows),
         labelled=int(rows.cost.notna().sum()),

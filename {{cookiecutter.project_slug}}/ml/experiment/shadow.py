@@ -9,7 +9,7 @@ from scipy.stats import kendalltau, spearmanr
 
 from ml.contract.framing import framing
 from ml.contract.verdict import Check
-from ml.experiment.checks import SLOW, fine, held, portion, share, signed
+from ml.experiment.checks import SLOW, fine, held, once_positive, portion, share, signed
 from ml.experiment.served import SLOWEST, known, slow
 from ml.experiment.verdict import Point
 from ml.pages.words import percent, words
@@ -77,7 +77,8 @@ def primary(rows: pd.DataFrame) -> Check:
     margin = framing().experiment.margin
     effect = _mean(rows, rows.cost - rows.champion_cost)
     question = f"Would it cost at most {margin:g} more per thousand decisions?"
-    return held("primary", question, "cost, challenger minus champion", effect, margin, margin, signed)
+    check = held("primary", question, "cost, challenger minus champion", effect, margin, margin, signed)
+    return once_positive(check, int(rows.outcome.sum()))
 
 
 def metric(rows: pd.DataFrame) -> Check:
@@ -85,7 +86,8 @@ def metric(rows: pd.DataFrame) -> Check:
     margin, name = framing().gate.margin, words(framing().task.metric)
     effect = _mean(rows, rows.loss - rows.champion_loss)
     question = f"Would the {name} be at most {margin:g} worse?"
-    return held("metric", question, f"{name}, challenger minus champion", effect, margin, margin, fine)
+    check = held("metric", question, f"{name}, challenger minus champion", effect, margin, margin, fine)
+    return once_positive(check, int(rows.outcome.sum()))
 
 
 ALWAYS, WITH_OUTCOMES = (flips, errors, latency), (primary, metric)

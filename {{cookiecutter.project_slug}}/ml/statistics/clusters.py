@@ -14,6 +14,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
+ROUNDING = 1e-9  # a difference that is so small a part of either mean is none
+
+
+class TooFewError(ValueError):
+    """There are fewer than two entities, and so no error."""
 
 
 class Sums(NamedTuple):
@@ -53,7 +58,7 @@ def sums(values: NDArray[Any], entities: NDArray[Any], of: NDArray[Any] | None =
 
 
 def mean(of: Sums, *, share: bool = False) -> Effect:
-    """Return the metric of one arm; see `difference` for `share`. Raises ValueError for fewer than two entities."""
+    """Return the metric of one arm; see `difference` for `share`. Raises TooFewError."""
     error = float(np.sqrt((_influence(of) ** 2).sum() + share * _once_more(of)))
     return Effect(of.mean, error, len(of.rows))
 
@@ -61,7 +66,7 @@ def mean(of: Sums, *, share: bool = False) -> Effect:
 def difference(
     arm: Sums, champion: Sums, covariates: Sequence[tuple[Sums, Sums]] = (), *, share: bool = False
 ) -> Effect:
-    """Return the metric of an arm minus that of the champion; raises ValueError for fewer than two entities in either.
+    """Return the metric of an arm minus that of the champion; raises TooFewError for either.
 
     `covariates` have, for the same entities of both arms, what no arm can have changed: the part of the difference that
     they explain is chance, and is taken away. `share` is for what happens or does not: that it was never seen does not
@@ -76,6 +81,8 @@ def difference(
         slopes = np.linalg.lstsq(columns, apart, rcond=1e-9)[0]
         value -= float(slopes @ [one.mean - other.mean for one, other in usable])
         left = float(((apart - columns @ slopes) ** 2).sum())
+    if abs(value) < ROUNDING * (abs(arm.mean) + abs(champion.mean)):  # all of it was explained
+        value = 0.0
     more = share * (_once_more(arm) + _once_more(champion))
     reduction = 1 - left / variance if variance else 0.0
     return Effect(value, float(np.sqrt(left + more)), min(len(arm.rows), len(champion.rows)), reduction)
@@ -90,7 +97,7 @@ def _influence(of: Sums) -> Floats:
     """Return what each entity adds to the ratio's error: the squares sum to the cluster-robust variance."""
     count = len(of.rows)
     if count < 2:
-        raise ValueError("an error needs two entities")
+        raise TooFewError("an error needs two entities")
     return np.asarray(np.sqrt(count / (count - 1)) * (of.sums - of.mean * of.rows) / of.rows.sum())
 
 
