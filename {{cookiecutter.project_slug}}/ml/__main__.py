@@ -5,10 +5,9 @@ import signal
 import sys
 from collections.abc import Callable
 from datetime import date, datetime
-from enum import StrEnum
 from functools import wraps
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -25,15 +24,7 @@ def day(meaning: str) -> Any:
     return typer.Option(formats=["%Y-%m-%d"], help=meaning)
 
 
-class Mode(StrEnum):
-    """How a bundle is tried out beside the champion."""
-
-    SHADOW = "shadow"
-    CANARY = "canary"
-    AB = "ab"
-    HOLDOUT = "holdout"
-
-
+Mode = Literal["shadow", "canary", "ab", "holdout"]
 Day = Annotated[datetime | None, day("A day; by default from project.toml.")]
 
 
@@ -215,7 +206,7 @@ def release(
     if end:
         release.end(store)
     elif mode:
-        release.try_out(store, bundle, mode.value, percent, name)
+        release.try_out(store, bundle, mode, percent, name)
     else:
         release.release(store, bundle)
 
@@ -280,6 +271,26 @@ def label() -> None:
         from ml.labelling.label import label
 
         label()
+
+
+@app.command()
+@verb
+def experiment(
+    name: Annotated[str | None, typer.Option(help="The experiment; by default the one in the release.")] = None,
+    mode: Annotated[Mode | None, typer.Option(help="Of one that the release forgot.")] = None,
+    listen: Annotated[bool, typer.Option("--listen", help="Answer GET /v1/verdict?name=… until stopped.")] = False,
+    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port to listen on.")] = 8080,
+) -> None:
+    """Judge an experiment on what was served: exit code 0 pass, 10 fail, 11 inconclusive; any other is no verdict."""
+    if listen:
+        from ml.experiment.listen import listen as answer
+
+        return answer(host, port)
+    from ml.contract.verdict import EXIT
+    from ml.experiment.experiment import experiment
+
+    raise typer.Exit(EXIT[experiment(name, mode).verdict])
 
 
 @app.command()

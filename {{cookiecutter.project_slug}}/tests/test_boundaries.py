@@ -11,7 +11,7 @@ import pytest
 ML = Path(__file__).resolve().parents[1] / "ml"
 MODULES = sorted(ML.rglob("*.py"))
 
-SUBSYSTEMS = ("training", "gate", "serving", "labelling", "monitoring", "stream")
+SUBSYSTEMS = ("training", "gate", "serving", "labelling", "monitoring", "stream", "experiment")
 
 # Each outside tool and the only modules that know it.
 HOMES = {

@@ -34,6 +34,7 @@ VERBS = (
     "stream",
     "replay",
     "label",
+    "experiment",
     "monitor",
     "skew",
     "retrain",

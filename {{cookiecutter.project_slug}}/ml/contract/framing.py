@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 import ml.problem
 from ml.errors import ContractError
 from ml.problem.features import FEATURES
+from ml.problem.schema import Record
 from ml.statistics.metrics import Costs
 
 FILE = "ml/problem/framing.toml"
@@ -178,9 +179,27 @@ class Leak(Table):
 
 
 class Experiments(Table):
-    """How challengers are tried on real traffic."""
+    """Who is assigned to an arm, and what an arm may lose, in experiments on what is served."""
 
-    entity: list[str] = Field(min_length=1)
+    entity: list[str] = Field(min_length=1, description="fields of the record: the first with a value names the entity")
+    alpha: float = Field(gt=0, lt=0.5, description="how often an interval is wrong, however often one looks")
+    margin: float = Field(gt=0, description="what an arm may cost more, per thousand decisions")
+    flips: float = Field(gt=0, le=1, description="share of decisions in a shadow that may differ")
+    latency_ratio: float = Field(ge=1, description="times the champion's slowest percent that an arm's may take")
+    errors: float = Field(gt=0, le=1, description="share of requests that a model may fail on")
+    entities: int = Field(ge=2, description="fewer in an arm decide nothing")
+
+    @property
+    def tail(self) -> float:
+        """The level of each one-sided bound, half of alpha."""
+        return self.alpha / 2
+
+    @field_validator("entity")
+    @classmethod
+    def _fields(cls, names: list[str]) -> list[str]:
+        if absent := [name for name in names if name not in Record.model_fields]:
+            raise ValueError(f"{absent[0]!r} is no field of a record ({', '.join(Record.model_fields)})")
+        return names
 
 
 class Alarm(Table):

@@ -27,6 +27,9 @@ class Arm(BaseModel):
     percent: float = Field(ge=0, le=100)
 
 
+Mode = Literal["shadow", "canary", "ab", "holdout"]
+
+
 class Experiment(BaseModel):
     """Which entities a challenger gets, and whether it answers (canary, ab, holdout) or only shows what it would say.
 
@@ -36,7 +39,7 @@ class Experiment(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9.-]*$")
-    mode: Literal["shadow", "canary", "ab", "holdout"]
+    mode: Mode
     arms: dict[str, Arm] = Field(min_length=1)
 
     @model_validator(mode="after")

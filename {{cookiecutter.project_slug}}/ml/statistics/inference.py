@@ -10,7 +10,7 @@ well, and Student's t is not; where days are skewed it is the other way round: t
 from dataclasses import dataclass
 from functools import lru_cache
 from statistics import NormalDist
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,6 +23,16 @@ Answer = Literal["pass", "fail", "inconclusive"]
 
 DRAWS = 4000
 WIDER = 1.1  # days that the wider of two bounds costs more than one alone, measured by simulation
+
+
+class Bounded(Protocol):
+    """Something with one-sided bounds, each wrong with probability `alpha`."""
+
+    def low(self, alpha: float) -> float:
+        """Return the lower bound."""
+
+    def high(self, alpha: float) -> float:
+        """Return the upper bound."""
 
 
 @dataclass(frozen=True)
@@ -103,8 +113,8 @@ def _counts(days: int, seed: int) -> Floats:
     return np.bincount(places.ravel(), minlength=DRAWS * days).reshape(DRAWS, days).astype(np.float64)
 
 
-def below(found: Ratio, limit: float, alpha: float) -> Answer:
-    """Say whether the ratio is below `limit`: pass when its upper bound is, fail when its lower bound is not."""
+def below(found: Bounded, limit: float, alpha: float) -> Answer:
+    """Say whether what was found is below `limit`: pass when its upper bound is, fail when its lower bound is not."""
     if found.high(alpha) < limit:
         return "pass"
     return "fail" if found.low(alpha) >= limit else "inconclusive"

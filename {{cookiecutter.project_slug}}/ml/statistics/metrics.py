@@ -56,6 +56,12 @@ def losses(outcomes: NDArray[Any], scores: Floats) -> dict[str, Floats]:
     return {"log_loss": -np.log(np.where(outcomes == 1, safe, 1 - safe)), "brier": (scores - outcomes) ** 2}
 
 
+def cost_of(outcomes: NDArray[Any], decisions: NDArray[Any], costs: Costs) -> Floats:
+    """Return what each row's decision cost, [n], in the unit of cost per thousand: a thousand times its own."""
+    acted, positive = np.asarray(decisions, dtype=bool), np.asarray(outcomes) == 1
+    return 1000.0 * np.where(acted & ~positive, costs.false_alarm, np.where(~acted & positive, costs.miss, 0.0))
+
+
 def metrics(
     outcomes: NDArray[Any], scores: Floats, days: NDArray[Any], costs: Costs, weights: Floats
 ) -> dict[str, Floats]:

@@ -1,0 +1,51 @@
+"""The verb: judge an experiment, and leave the verdict and its page."""
+
+import pandas as pd
+
+from ml.contract import labels
+from ml.contract.events import SHADOWS
+from ml.contract.release import Mode
+from ml.errors import ContractError
+from ml.eventlog.read import logged
+from ml.experiment.analysis import of_arms, of_shadow
+from ml.experiment.plan import plan
+from ml.experiment.report import render
+from ml.experiment.verdict import Verdict
+from ml.progress import say, table
+from ml.settings import settings
+from ml.store import files
+
+FOLDER = "experiments"
+NO_OUTCOMES = pd.DataFrame(columns=["request_id", "day", "outcome"])
+
+
+def experiment(name: str | None = None, mode: Mode | None = None) -> Verdict:
+    """Judge an experiment and write <name>.json and <name>.html below `experiments` in the reports."""
+    found, shadows = judged(name, mode)
+    home = files.join(settings().reports_url, FOLDER)
+    page = files.join(home, f"{found.name}.html")
+    files.write(files.join(home, f"{found.name}.json"), found.model_dump_json(indent=1).encode())
+    files.write(page, render(found, shadows).encode())
+    show(found)
+    say("experiment", f"{found.verdict}: {found.name}, {found.mode}, {found.since} to {found.until}; page in {page}")
+    return found
+
+
+def judged(name: str | None = None, mode: Mode | None = None) -> tuple[Verdict, pd.DataFrame]:
+    """Return the verdict, and the shadow events that it is of, none in other modes; raises ContractError."""
+    conf, asked = settings(), plan(name, mode)
+    if asked.mode != "shadow":
+        return of_arms(asked, labels.read(conf.labels_url)), pd.DataFrame()
+    shadows = logged(SHADOWS)
+    try:
+        outcomes = labels.read(conf.labels_url)
+    except ContractError:  # a shadow can be compared before anything is labelled
+        outcomes = NO_OUTCOMES
+    return of_shadow(asked, shadows, outcomes), shadows
+
+
+def show(found: Verdict) -> None:
+    """Print the checks."""
+    rows = [("", check.name, check.answer, check.said) for check in found.split]
+    rows += [(each.arm, check.name, check.answer, check.said) for each in found.comparisons for check in each.checks]
+    table(f"{found.name}: {found.claim}", ("arm", "check", "answer", "said"), rows)
