@@ -30,7 +30,7 @@ class Journal:
                 **{"request_id": ids, "time": turn.now, "bundle": plan.bundles[turn.said_by], "score": turn.scores},
                 **{"decision": turn.decisions, "seconds": turn.seconds, "fallback": turn.fallback, "plan": plan.name},
                 **{"degraded": turn.degraded, "stored": False},
-                **_exposure(turn),
+                **_exposure(turn, turn.arms if not plan.shadow else np.zeros_like(turn.arms)),
                 **events.key_columns(turn.columns),
                 **events.feature_columns(turn.given),
             },
@@ -45,7 +45,7 @@ class Journal:
             **{"request_id": np.array(ids, dtype=object)[rows], "time": turn.now, "bundle": plan.bundles[place]},
             **{"champion": plan.champion.digest, "champion_score": turn.scores[rows], "plan": plan.name},
             **{"champion_decision": turn.decisions[rows], "champion_seconds": turn.seconds[rows]},
-            **{name: values[rows] for name, values in _exposure(turn).items()},
+            **{name: values[rows] for name, values in _exposure(turn, turn.arms).items()},
         }
 
         def write(done: "Future[Scores]") -> None:
@@ -59,13 +59,13 @@ class Journal:
         scores.add_done_callback(write)
 
 
-def _exposure(turn: Turn) -> dict[str, NDArray[np.object_]]:
+def _exposure(turn: Turn, arms: NDArray[np.int64]) -> dict[str, NDArray[np.object_]]:
     """Return who was in which experiment and arm: nobody outside of one, and no record without an entity."""
-    experiments, arms = np.full((2, len(turn)), None, dtype=object)
+    experiments, named = np.full((2, len(turn)), None, dtype=object)
     if turn.plan.experiment is not None:
         there = turn.entities != None  # noqa: E711 - elementwise
-        experiments[there], arms[there] = turn.plan.experiment.name, turn.plan.arms[turn.arms[there]]
-    return {"experiment": experiments, "arm": arms, "entity": turn.entities}
+        experiments[there], named[there] = turn.plan.experiment.name, turn.plan.arms[arms[there]]
+    return {"experiment": experiments, "arm": named, "entity": turn.entities}
 
 
 def _words(error: BaseException | None) -> str:
