@@ -86,7 +86,8 @@ def test_what_was_never_seen_is_not_impossible() -> None:
     """The rule of three, with the sequence's three errors for its three."""
     never = Sums(np.zeros(500), np.full(500, 7.0))
     found = mean(never, share=True)
-    assert mean(never).error == 0
+    assert mean(never).error == difference(never, never).error == 0
+    assert difference(never, never, share=True).error == pytest.approx(np.sqrt(2) / 500)
     assert radius(found.error, 0.006, ALPHA) == pytest.approx(3 / 500, rel=0.05)
 
 

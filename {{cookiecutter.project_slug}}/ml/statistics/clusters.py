@@ -2,8 +2,8 @@
 
 Entities are assigned to arms, rows are not: a metric is a ratio of two sums over entities, and its error follows by the
 delta method (Deng, Knoblich and Lu 2018). What no arm can have changed, as what the same entities did before, explains
-a part of what they differ by (CUPED: Deng, Xu, Kohavi and Walker 2013); it is used in the same linearised form, so that
-an entity without a past is simply one that says nothing.
+a part of what they differ by (CUPED: Deng, Xu, Kohavi and Walker, WSDM '13); it is used in the same linearised form, so
+that an entity without a past is simply one that says nothing.
 """
 
 from collections.abc import Sequence
