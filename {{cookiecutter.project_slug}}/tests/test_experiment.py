@@ -83,7 +83,7 @@ def test_in_a_holdout_it_is_the_champion_that_has_to_be_better_in_cost_alone() -
 
 
 def test_each_guardrail_fails_alone() -> None:
-    slow = judge(two(replace(USUAL, seconds=0.008), a_day=2))
+    slow = judge(two(replace(USUAL, seconds=0.05), a_day=2))
     assert [name for name, answer in answers(slow).items() if answer == "fail"] == ["latency"]
     failing = judge(two(replace(USUAL, fails=0.06), a_day=2))
     assert [name for name, answer in answers(failing).items() if answer == "fail"] == ["fallbacks"]
@@ -91,8 +91,8 @@ def test_each_guardrail_fails_alone() -> None:
     assert failing.reasons[0].startswith("new, fallbacks: ")
 
 
-def test_a_latency_within_the_ratio_passes() -> None:
-    assert answers(judge(two(replace(USUAL, seconds=0.0048), a_day=2)))["latency"] == "pass"
+def test_a_slower_model_within_the_budget_passes() -> None:
+    assert answers(judge(two(replace(USUAL, seconds=0.012), a_day=2)))["latency"] == "pass"
 
 
 def test_a_broken_split_fails_everything_and_says_so(equal: pd.DataFrame) -> None:
@@ -196,9 +196,9 @@ def test_who_is_assigned_to_an_arm_counts_there_whoever_answered(equal: pd.DataF
 
 def test_a_shadow_that_answers_alike_passes_with_outcomes_and_without() -> None:
     found = shadowed(Model(skill=1.45))
-    assert answers(found) == dict.fromkeys(("flips", "errors", "latency", "primary", "metric"), "pass")
+    assert answers(found) == dict.fromkeys(("flips", "errors", "primary", "metric"), "pass")
     early = shadowed(Model(skill=1.45), outcomes=False)
-    assert (early.verdict, set(answers(early))) == ("pass", {"flips", "errors", "latency"})
+    assert (early.verdict, set(answers(early))) == ("pass", {"flips", "errors"})
     assert "no outcome has come" in early.notes[0]
     assert [point.day for point in early.comparisons[0].sequence][-1] == found.until
 
@@ -207,8 +207,8 @@ def test_a_shadow_that_answers_alike_passes_with_outcomes_and_without() -> None:
     ("model", "failing"),
     [
         (Model(skill=0.2), {"flips", "primary", "metric"}),
-        (Model(skill=1.45, fails=0.08), {"errors", "latency"}),  # who is given up on took too long
-        (Model(skill=1.45, seconds=0.009), {"latency"}),
+        (Model(skill=1.45, fails=0.08), {"errors"}),
+        (Model(skill=1.45, seconds=0.5), set()),  # it works when there is time: how quick it can be, a canary tells
     ],
     ids=["another model", "fails", "slow"],
 )

@@ -185,7 +185,6 @@ class Experiments(Table):
     alpha: float = Field(gt=0, lt=0.5, description="how often an interval is wrong, however often one looks")
     margin: float = Field(gt=0, description="what an arm may cost more, per thousand decisions")
     flips: float = Field(gt=0, le=1, description="share of decisions in a shadow that may differ")
-    latency_ratio: float = Field(ge=1, description="times the champion's slowest percent that an arm's may take")
     errors: float = Field(gt=0, le=1, description="share of requests that a model may fail on")
     entities: int = Field(ge=2, description="fewer in an arm decide nothing")
 

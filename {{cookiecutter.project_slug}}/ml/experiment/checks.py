@@ -12,7 +12,6 @@ from ml.statistics.clusters import Effect, TooFewError
 from ml.statistics.inference import below
 
 Show = Callable[[float], str]
-SLOW = "share of answers that were too slow, minus the champion's 1 %"
 
 
 def signed(value: float) -> str:

@@ -14,7 +14,6 @@ from ml.statistics.clusters import Sums, sums
 from ml.statistics.metrics import cost_of, losses
 
 NEEDED = ("time", "day", "bundle", "score", "decision", "experiment", "arm", "fallback", "seconds", "outcome")
-Column = pd.Series
 SLOWEST = 0.99  # the quantile that callers remember
 
 
@@ -67,11 +66,8 @@ def served(labelled: pd.DataFrame, name: str) -> Served:
     if CHAMPION not in seen or len(seen) < 2:
         broken = f"{name} has no rows of the champion and of a challenger (arms seen: {', '.join(seen) or 'none'})"
         raise ContractError("experiment", broken, "Run `ml label`, or wait for requests")
-    champion = ours.arm == CHAMPION
-    slowest = ours.seconds[champion].quantile(SLOWEST)
-    times = np.where(champion, 1.0, framing().experiment.latency_ratio)
     before = known[(known.time < ours.time.min()) & known.outcome.notna()]
-    return Served(ours.assign(slow=slow(ours.seconds, slowest * times)), before[["entity", "cost", "loss"]])
+    return Served(ours, before[["entity", "cost", "loss"]])
 
 
 def measured(rows: pd.DataFrame) -> pd.DataFrame:
@@ -83,18 +79,9 @@ def measured(rows: pd.DataFrame) -> pd.DataFrame:
         entity=pd.factorize(rows.entity)[0],
         cost=np.where(there, cost, np.nan),
         loss=np.where(there, loss, np.nan),
+        slow=(1000 * rows.seconds > framing().budget.latency_p99_ms).astype(np.float64),
         fallback_used=(rows.fallback != "").astype(np.float64),
     )
-
-
-def slow(seconds: Column, slowest: Any) -> Column:
-    """Return 1 for each answer that took longer than `slowest` seconds, else 0; NaN where nobody measured it.
-
-    A challenger held against the ratio times the champion's 99th percentile has a 99th percentile within the ratio
-    where its share is no larger than the champion's own, against its own percentile.
-    """
-    slower: Column = (seconds > slowest).astype(np.float64)
-    return slower.where(seconds.notna())
 
 
 def sides(found: Served) -> list[Side]:

@@ -9,15 +9,14 @@ from scipy.stats import kendalltau, spearmanr
 
 from ml.contract.framing import framing
 from ml.contract.verdict import Check
-from ml.experiment.checks import SLOW, fine, held, once_positive, portion, share, signed
-from ml.experiment.served import SLOWEST, known, slow
+from ml.experiment.checks import fine, held, once_positive, portion, signed
+from ml.experiment.served import SLOWEST, known
 from ml.experiment.verdict import Point
 from ml.pages.words import percent, words
 from ml.statistics.anytime import Anytime
 from ml.statistics.clusters import Effect, mean, sums
 from ml.statistics.metrics import cost_of, losses
 
-RATE = 1 - SLOWEST
 SHED, TIMEOUT, ERROR = "shed", "timeout", "error"
 QUANTILES = (0.5, 0.9, 0.99, 1.0)
 
@@ -33,12 +32,9 @@ def mirrored(events: pd.DataFrame, outcomes: pd.DataFrame) -> pd.DataFrame:
     decided = rows.decision.where(answered, rows.champion_decision).astype(bool)
     there, outcome = answered & rows.outcome.notna(), rows.outcome.fillna(0).to_numpy()
     costs, metric = framing().cost.costs, framing().task.metric
-    slowest, ratio = rows.champion_seconds.quantile(SLOWEST), framing().experiment.latency_ratio
     found: dict[str, Any] = {
         "failed": (~answered).astype(float).where(rows.error != SHED),
         "flipped": (decided != rows.champion_decision.astype(bool)).astype(float).where(answered),
-        "slow": slow(rows.seconds.where(rows.error != TIMEOUT, np.inf), ratio * slowest).where(rows.error != SHED),
-        "champion_slow": slow(rows.champion_seconds, slowest),
     }
     for side, score, acted in (("", rows.score, decided), ("champion_", rows.champion_score, rows.champion_decision)):
         found[f"{side}cost"] = np.where(there, cost_of(outcome, acted.to_numpy(), costs), np.nan)
@@ -64,14 +60,6 @@ def errors(rows: pd.DataFrame) -> Check:
     return held("errors", question, "share of requests failed", effect, limit, limit, portion)
 
 
-def latency(rows: pd.DataFrame) -> Check:
-    """Its slowest percent beside the champion's on the same requests."""
-    ratio = framing().experiment.latency_ratio
-    effect = _mean(rows, rows.slow - rows.champion_slow)
-    question = f"Is its slowest percent at most {ratio:g} times as slow as the champion's?"
-    return held("latency", question, SLOW, effect, 0.0, RATE, share)
-
-
 def primary(rows: pd.DataFrame) -> Check:
     """What its decisions would have cost."""
     margin = framing().experiment.margin
@@ -90,7 +78,7 @@ def metric(rows: pd.DataFrame) -> Check:
     return once_positive(check, int(rows.outcome.sum()))
 
 
-ALWAYS, WITH_OUTCOMES = (flips, errors, latency), (primary, metric)
+ALWAYS, WITH_OUTCOMES = (flips, errors), (primary, metric)
 
 
 def _mean(rows: pd.DataFrame, values: "pd.Series[float]", *, share: bool = False) -> Effect:
