@@ -22,7 +22,7 @@ HOMES = {
     "great_expectations": ["checks/suite.py"],
     "httpx": ["replay.py", "serving/server.py"],
     "jinja2": ["pages/page.py"],
-    "kfp": ["pipeline/run.py", "pipeline/steps.py"],
+    "kfp": ["pipeline/run.py", "pipeline/scoring_steps.py", "pipeline/steps.py"],
     "lightgbm": ["problem/models.py", "training/export.py"],
     "lmdb": ["online/embedded.py"],
     "matplotlib": ["pages/picture.py"],

@@ -21,7 +21,7 @@ ROOT = Path(__file__).resolve().parents[1]
 @pytest.fixture(scope="module")
 def compiled(tmp_path_factory: pytest.TempPathFactory) -> list[dict]:
     target = tmp_path_factory.mktemp("compiled") / "pipeline.yaml"
-    compile(target)
+    compile(training, target)
     return list(yaml.safe_load_all(target.read_text()))
 
 

@@ -33,6 +33,8 @@ OTHER = {
     "stream.topic_prefix": "other",
     "stream.inbox": "/elsewhere/inbox",
     "stream.metrics_port": 9400,
+    "score.chunk_rows": 5000,
+    "score.ttl_hours": 6.5,
     "serve.host": "0.0.0.0",
     "serve.port": 8080,
     "serve.clock": "simulated",
