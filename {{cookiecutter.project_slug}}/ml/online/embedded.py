@@ -69,9 +69,9 @@ class Embedded:
         with self._current().begin(write=True) as transaction, transaction.cursor() as cursor:
             cursor.set_range(beginning)
             for count in range(AT_ONCE):
-                if not cursor.key().startswith(beginning) or not cursor.key():
+                if not cursor.key().startswith(beginning):  # at the end it is empty
                     return count
-                cursor.delete()
+                cursor.delete()  # and go on to the next
         return AT_ONCE
 
     def _open(self) -> None:

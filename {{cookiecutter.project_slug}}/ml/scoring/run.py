@@ -10,9 +10,9 @@ from ml.errors import ContractError
 from ml.online.store import shown
 from ml.progress import say
 from ml.scoring import plan as plans
+from ml.scoring import publish as publishing
+from ml.scoring import score as scoring
 from ml.scoring.plan import Plan
-from ml.scoring.publish import publish as put
-from ml.scoring.score import score as write
 from ml.settings import settings
 
 
@@ -65,7 +65,7 @@ def plan(asked: Asked) -> str:
 def score(run: str, store: str, scores: str, shard: tuple[int, int] = (0, 1)) -> int:
     """Score a planned run, or the days of one of several shards, and return how many records were scored now."""
     planned, began = _planned(run, scores), time.perf_counter()
-    done = write(planned, store, scores, planned.shard(*shard))
+    done = scoring.score(planned, store, scores, planned.shard(*shard))
     seconds = time.perf_counter() - began
     said = f"scored {done.rows:,} records in {done.parts:,} files, {done.there:,} were there already"
     speed = f"{done.rows / seconds:,.0f} records/s; " if done.rows else ""
@@ -76,7 +76,7 @@ def score(run: str, store: str, scores: str, shard: tuple[int, int] = (0, 1)) ->
 def publish(run: str, scores: str, online: str, ttl_hours: float) -> None:
     """Put a run that was scored whole into the online store, and switch to it."""
     planned = _planned(run, scores)
-    done = put(planned, scores, online, ttl_hours)
+    done = publishing.publish(planned, scores, online, ttl_hours)
     until = done.expires.isoformat(timespec="seconds")
     said = f"{done.rows:,} of {planned.rows:,} scores put into {shown(online)}"
     say("publish", f"{said}; the run {run} of bundle {planned.bundle[:12]} counts until {until}")
