@@ -9,7 +9,7 @@ import hashlib
 import json
 import struct
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import NamedTuple
 
@@ -20,8 +20,6 @@ POINTER = HOME + b"current"
 REFRESH = 1.0  # seconds for which a pointer is believed, and a store that did not answer is left alone
 
 SCORE = struct.Struct("<d")
-_json = json.JSONEncoder(separators=(",", ":")).encode
-_blake = hashlib.blake2b
 
 
 class Pointer(NamedTuple):
@@ -46,9 +44,10 @@ def prefix(run: str) -> bytes:
     return b"%b%b/" % (HOME, run.encode())
 
 
-def name_of(key: Mapping[str, float | str | None]) -> bytes:
+def name_of(key: Iterable[float | str | None]) -> bytes:
     """Return what names a record within a run: 16 bytes, a hash of its key's values in the order of the fields."""
-    return _blake(_json([*key.values()]).encode(), digest_size=16).digest()
+    text = ascii(tuple(key))  # which every release of Python writes alike
+    return hashlib.blake2b(text.encode(), digest_size=16).digest()
 
 
 class Precomputed:
@@ -69,7 +68,7 @@ class Precomputed:
             if not keys or not pointer or pointer.bundle != bundle or now.timestamp() >= pointer.expires:
                 return [None] * len(keys)
             own = self._prefix
-            values = self._store.read([own + name_of(key) for key in keys])
+            values = self._store.read([own + name_of(key.values()) for key in keys])
         except Unavailable:
             self._pointer, self._again = None, time.monotonic() + REFRESH
             return [None] * len(keys)

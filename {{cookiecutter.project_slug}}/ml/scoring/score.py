@@ -23,7 +23,7 @@ from ml.features.definition import Columns
 from ml.features.fold import Whole
 from ml.features.history import History
 from ml.features.precomputed import name_of
-from ml.features.table import Inputs, columns_of_frame, inputs, keys_of
+from ml.features.table import Inputs, columns_of_frame, inputs, key_values
 from ml.problem import schema
 from ml.progress import track
 from ml.scoring import scan
@@ -82,7 +82,7 @@ def _scored(chunk: Chunk, plan: Plan, model: Bundle, history: History) -> Iterat
     """
     records = pa.concat_tables((table for _, table in chunk), promote_options="permissive")
     columns = columns_of_frame(records.to_pandas())
-    names = [name_of(key) for key in keys_of(columns)]
+    names = [name_of(key) for key in key_values(columns)]
     begins = np.cumsum([0, *(part.rows for part, _ in chunk)]).tolist()
     for (part, table), begin in zip(chunk, begins, strict=False):
         scan.refuse_broken(part.name, table, names[begin : begin + part.rows])
