@@ -220,6 +220,30 @@ def test_partitions_of_another_form_are_refused_before_anything_is_scored(planne
         planned(records=changed(how))
 
 
+def test_partitions_may_differ_in_how_they_write_the_same_columns(
+    planned: Planned, unlabelled: str, bundle: tuple[str, str], tmp_path: Path
+) -> None:
+    records = tmp_path / "written"
+    records.mkdir()
+    for day in DAYS:
+        table = pq.read_table(partitions.place(unlabelled, day), partitioning=None)
+        if day == DAYS[1]:
+            other = {
+                "origin": pa.dictionary(pa.int32(), pa.string()),
+                "scheduled_departure": pa.timestamp("ns", "America/New_York"),
+                "distance": pa.float32(),
+            }
+            fields = [field.with_type(other.get(field.name, field.type)) for field in table.schema]
+            table = table.cast(pa.schema(fields))
+        pq.write_table(table, partitions.place(str(records), day))
+    runs = planned(chunk_rows=3000), planned(records=str(records), chunk_rows=3000)
+    for run in runs:
+        score(run, bundle[0], str(tmp_path))
+    plain, written = (scores_of(tmp_path, run) for run in runs)
+    assert list(written.score) == list(plain.score)
+    assert list(written.name) == list(plain.name)
+
+
 def test_a_broken_sample_is_refused_by_great_expectations_before_anything_is_scored(
     changed, bundle: tuple[str, str], lake: str, tmp_path: Path
 ) -> None:

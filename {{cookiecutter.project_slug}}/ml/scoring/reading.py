@@ -2,8 +2,9 @@
 
 from collections.abc import Iterable, Iterator
 from itertools import groupby
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
+import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
 
 BUFFER = 2**20  # bytes of a column that are read ahead
 DAYS = 7  # in a chunk at most: their events have to be in memory with them
+
+PLAIN = {"number": pa.float64(), "category": pa.large_string(), "time": pa.timestamp("us", "UTC")}
 
 Chunk = list[tuple["Part", pa.Table]]
 
@@ -41,6 +44,16 @@ def chunks(plan: "Plan", parts: Iterable["Part"]) -> Iterator[Chunk]:
         chunk.append((part, table))
     if chunk:
         yield chunk
+
+
+def frame_of(chunk: Chunk) -> pd.DataFrame:
+    """Return a chunk's records, of one type a column whatever those of their files are."""
+    columns = schema.columns()
+    plain = [
+        pa.table({each.name: table.column(each.name).cast(PLAIN[each.kind], safe=False) for each in columns})
+        for _, table in chunk
+    ]
+    return cast(pd.DataFrame, pa.concat_tables(plain).to_pandas())
 
 
 def _tables(plan: "Plan", parts: Iterable["Part"]) -> Iterator[tuple["Part", pa.Table]]:

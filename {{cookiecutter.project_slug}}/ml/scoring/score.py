@@ -28,7 +28,7 @@ from ml.problem import schema
 from ml.progress import track
 from ml.scoring import scan
 from ml.scoring.plan import Part, Plan, folder
-from ml.scoring.reading import Chunk, chunks
+from ml.scoring.reading import Chunk, chunks, frame_of
 from ml.store import files
 
 NAME, SCORE = "name", "score"  # columns beside the fields that name a record; the name is a hash of these
@@ -80,8 +80,7 @@ def _scored(chunk: Chunk, plan: Plan, model: Bundle, history: History) -> Iterat
 
     Features are computed for the whole chunk and scored part by part, so that no bit depends on its neighbours.
     """
-    records = pa.concat_tables((table for _, table in chunk), promote_options="permissive")
-    columns = columns_of_frame(records.to_pandas())
+    columns = columns_of_frame(frame_of(chunk))
     names = [name_of(key) for key in key_values(columns)]
     begins = np.cumsum([0, *(part.rows for part, _ in chunk)]).tolist()
     for (part, table), begin in zip(chunk, begins, strict=False):
