@@ -16,7 +16,9 @@ from ml.progress import Bar, say
 from ml.settings import settings
 
 app = typer.Typer(help=__doc__, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False)
-pipeline = typer.Typer(help="Run ingest to gate as one Kubeflow pipeline, or compile it.", no_args_is_help=True)
+pipeline = typer.Typer(
+    help="Run ingest to gate, or batch scoring, as one Kubeflow pipeline; or compile it.", no_args_is_help=True
+)
 
 
 def day(meaning: str) -> Any:
@@ -26,6 +28,15 @@ def day(meaning: str) -> Any:
 
 Mode = Literal["shadow", "canary", "ab", "holdout"]
 Day = Annotated[datetime | None, day("A day; by default from project.toml.")]
+
+
+FirstDay = Annotated[datetime, day("First day of records to score.")]
+LastDay = Annotated[datetime, day("Last day.")]
+AsOf = Annotated[
+    str | None, typer.Option(help="Use nothing that became known later, as 2026-11-21T08:00:00Z; by default now.")
+]
+Scorer = Annotated[str | None, typer.Option(help="Digest of the bundle, or its beginning; by default the champion.")]
+Partitions = Annotated[str | None, typer.Option("--from", help="Folder of partitions; by default the lake.")]
 
 
 def verb(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -224,6 +235,24 @@ def materialize(
 
 @app.command()
 @verb
+def score(
+    since: FirstDay,
+    until: LastDay,
+    as_of: AsOf = None,
+    bundle: Scorer = None,
+    records: Partitions = None,
+) -> None:
+    """Score partitions into Parquet files and the online store, from where the service answers; go on where it was."""
+    from ml.scoring import run
+
+    conf, asked = settings(), run.asked(since.date(), until.date(), as_of, bundle, records)
+    planned = run.plan(asked)
+    run.score(planned, conf.store_url, conf.scores_url)
+    run.publish(planned, conf.scores_url, conf.online_url, conf.score.ttl_hours)
+
+
+@app.command()
+@verb
 def serve(
     host: Annotated[str | None, typer.Option(help="Address to listen on; by default from project.toml.")] = None,
     port: Annotated[int | None, typer.Option(help="Port to listen on; by default from project.toml.")] = None,
@@ -373,15 +402,33 @@ def pipeline_run(since: Day = None, until: Day = None) -> None:
     show(run(*window(since, until)))
 
 
+@pipeline.command("score")
+@verb
+def pipeline_score(
+    since: FirstDay,
+    until: LastDay,
+    as_of: AsOf = None,
+    bundle: Scorer = None,
+    records: Partitions = None,
+    shards: Annotated[int, typer.Option(min=1, help="How many parts of the days are scored side by side.")] = 2,
+) -> None:
+    """Do what `ml score` does as a Kubeflow pipeline, on this machine: its days in shards, then one switch."""
+    from ml.pipeline.run import score
+    from ml.scoring.run import asked
+
+    score(asked(since.date(), until.date(), as_of, bundle, records), shards)
+
+
 @pipeline.command("compile")
 @verb
 def pipeline_compile(
     target: Annotated[Path, typer.Argument(help="The file to write.")] = Path("pipeline.yaml"),
+    scoring: Annotated[bool, typer.Option("--scoring", help="The pipeline of `ml pipeline score`.")] = False,
 ) -> None:
-    """Write the pipeline as IR YAML; the image of its steps, by digest, is its parameter `image`."""
-    from ml.pipeline.steps import compile
+    """Write a pipeline as IR YAML; the image of its steps, by digest, is its parameter `image`."""
+    from ml.pipeline import scoring_steps, steps
 
-    compile(target)
+    steps.compile(scoring_steps.scoring if scoring else steps.training, target)
     say("pipeline", f"wrote {target}")
 
 

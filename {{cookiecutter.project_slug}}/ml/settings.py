@@ -79,6 +79,13 @@ class Stream(Table):
     metrics_port: int = Field(ge=0, le=65535)
 
 
+class Score(Table):
+    """How partitions are scored: rows in memory at once, and how long the service may answer with their scores."""
+
+    chunk_rows: int = Field(ge=1)
+    ttl_hours: float = Field(gt=0)
+
+
 class Serve(Table):
     """Where the service listens, whose time it believes, how long it drains, and where its secrets lie."""
 
@@ -125,6 +132,7 @@ class Settings(Table):
     release: Release
     online: Online
     stream: Stream
+    score: Score
     serve: Serve
     events: Events
     monitor: Monitor
@@ -172,6 +180,11 @@ class Settings(Table):
     def labels_url(self) -> str:
         """Where this environment's predictions lie with what came of them."""
         return f"{self.store_url}/labels/{self.release.environment}"
+
+    @property
+    def scores_url(self) -> str:
+        """Where this environment's partitions of scores lie, a folder for each run."""
+        return f"{self.store_url}/scores/{self.release.environment}"
 
     @property
     def online_url(self) -> str:

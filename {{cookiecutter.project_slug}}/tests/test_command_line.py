@@ -30,6 +30,7 @@ VERBS = (
     "gate",
     "release",
     "materialize",
+    "score",
     "serve",
     "stream",
     "replay",

@@ -22,6 +22,9 @@ from ml.contract import bundle as bundles
 from ml.contract import ledger
 from ml.errors import ContractError
 from ml.problem import source
+from ml.scoring.plan import plan
+from ml.scoring.publish import publish
+from ml.scoring.score import score
 from ml.store import files
 
 pytestmark = pytest.mark.slow
@@ -167,6 +170,23 @@ def test_a_bundle_is_saved_found_and_loaded_there(team: str, bundle: tuple[str, 
     files.write(f"{bundles.folder(there, bundle[1])}/golden.json", b"[]")
     with pytest.raises(ContractError, match="was altered"):
         bundles.load(there, bundle[1])
+
+
+def test_partitions_there_are_scored_into_files_there_as_in_a_directory(
+    team: str, lake: str, bundle: tuple[str, str], tmp_path: Path
+) -> None:
+    def scored(records: str, scores: str) -> dict[str, bytes]:
+        run = plan(bundle[1], records, lake, DAYS[0], DAYS[1], None, 500)
+        assert score(run, bundle[0], scores) == (run.rows, len(run.parts()), 0)
+        assert score(run, bundle[0], scores) == (0, 0, len(run.parts()))
+        publish(run, scores, str(tmp_path / f"online-{run.run}"), 1)
+        return {part.name: files.read(f"{scores}/{run.run}/{part.name}") for part in run.parts()}
+
+    for day in DAYS[:2]:
+        files.write(f"{team}/to-score/day={day}.parquet", Path(lake, f"day={day}.parquet").read_bytes())
+    there = scored(f"{team}/to-score", f"{team}/scores")
+    assert there == scored(lake, str(tmp_path / "scores"))
+    assert len(there) == 4
 
 
 def test_a_wrong_key_an_absent_bucket_and_a_dead_store_are_told_in_one_line(store: Store, tmp_path: Path) -> None:

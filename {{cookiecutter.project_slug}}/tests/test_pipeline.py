@@ -12,6 +12,7 @@ import yaml
 
 from ml.contract import bundle as bundles
 from ml.errors import ContractError
+from ml.pipeline import scoring_steps
 from ml.pipeline.steplog import reason
 from ml.pipeline.steps import VERBS, compile, training
 
@@ -21,7 +22,7 @@ ROOT = Path(__file__).resolve().parents[1]
 @pytest.fixture(scope="module")
 def compiled(tmp_path_factory: pytest.TempPathFactory) -> list[dict]:
     target = tmp_path_factory.mktemp("compiled") / "pipeline.yaml"
-    compile(target)
+    compile(training, target)
     return list(yaml.safe_load_all(target.read_text()))
 
 
@@ -66,6 +67,20 @@ def test_rungs_are_trained_side_by_side(compiled: list[dict]) -> None:
     (loop,) = (task for task in compiled[0]["root"]["dag"]["tasks"].values() if "parameterIterator" in task)
     assert set(compiled[0]["components"][loop["componentRef"]["name"]]["dag"]["tasks"]) == {"train"}
     assert "iteratorPolicy" not in loop  # no limit to how many at once
+
+
+def test_shards_are_scored_side_by_side_and_the_switch_waits_for_all_of_them(tmp_path: Path) -> None:
+    compile(scoring_steps.scoring, tmp_path / "scoring.yaml")
+    spec = next(yaml.safe_load_all((tmp_path / "scoring.yaml").read_text()))
+    (loop,) = (task for task in spec["root"]["dag"]["tasks"].values() if "parameterIterator" in task)
+    assert set(spec["components"][loop["componentRef"]["name"]]["dag"]["tasks"]) == {"score"}
+    assert "iteratorPolicy" not in loop
+    waits = tasks(spec["root"]["dag"], spec["components"])
+    assert waits == {"plan": set(), "score": {"plan"}, "publish": {"plan", "score"}}
+    assert set(waits) == set(scoring_steps.VERBS)
+    for executor in spec["deploymentSpec"]["executors"].values():
+        assert "pipelinechannel--image" in executor["container"]["image"]
+        assert "pip install" not in " ".join(executor["container"]["command"])
 
 
 def test_a_run_registers_a_bundle_that_replays_its_golden_records(bundle: tuple[str, str]) -> None:

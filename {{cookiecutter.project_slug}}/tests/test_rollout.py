@@ -21,7 +21,6 @@ from ml.contract.schema import record_type
 from ml.contract.secrets import salt
 from ml.eventlog.log import EventLog
 from ml.eventlog.read import logged
-from ml.features.online import Online
 from ml.features.table import columns_of, json_of_frame
 from ml.online.store import connect
 from ml.serving.batching import Batching
@@ -173,7 +172,7 @@ def answer(
         log = EventLog(settings().spool, settings().events_url, 60)
 
         def answered(plan: Plan) -> pd.DataFrame:
-            predictor = Predictor(plan, Journal(log), Clock("wall"), Online(connect(settings().online_url)))
+            predictor = Predictor(plan, Journal(log), Clock("wall"), connect(settings().online_url))
 
             async def ask() -> list[str]:
                 return await Batching(predictor.serve).submit(loaded, time.perf_counter())

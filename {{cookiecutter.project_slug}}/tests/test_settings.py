@@ -33,6 +33,8 @@ OTHER = {
     "stream.topic_prefix": "other",
     "stream.inbox": "/elsewhere/inbox",
     "stream.metrics_port": 9400,
+    "score.chunk_rows": 5000,
+    "score.ttl_hours": 6.5,
     "serve.host": "0.0.0.0",
     "serve.port": 8080,
     "serve.clock": "simulated",
@@ -84,6 +86,8 @@ def test_a_variable_overrides_its_key(key: str) -> None:
         ("ML_RELEASE_BUNDLE", "newest", "release.bundle"),
         ("ML_DEMO_REPLAYS", "[", "demo.replays"),
         ("ML_TRAIN_THREADS", "0", "train.threads"),
+        ("ML_SCORE_CHUNK_ROWS", "0", "score.chunk_rows"),
+        ("ML_SCORE_TTL_HOURS", "0", "score.ttl_hours"),
     ],
 )
 def test_a_bad_value_is_refused_with_its_key(variable: str, value: str, key: str) -> None:

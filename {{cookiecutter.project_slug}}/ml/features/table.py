@@ -120,8 +120,13 @@ def features_of(given: Inputs) -> Iterator[dict[str, float | str | None]]:
         yield dict(zip(NAMES, [*plain, *categories], strict=True))
 
 
-def keys_of(records: Columns) -> list[dict[str, float | str | None]]:
-    """Return what names each record, by field; times as ISO 8601, UTC."""
+def key_values(records: Columns) -> Iterator[tuple[float | str | None, ...]]:
+    """Yield what names each record, in the order of the fields; times as ISO 8601, UTC."""
     fields = [records[name] for name in IDENTITY]
     plain = [np.datetime_as_string(each) if each.dtype.kind == "M" else each for each in fields]
-    return [dict(zip(IDENTITY, row, strict=True)) for row in zip(*(each.tolist() for each in plain), strict=True)]
+    return zip(*(each.tolist() for each in plain), strict=True)
+
+
+def keys_of(records: Columns) -> list[dict[str, float | str | None]]:
+    """Return what names each record, by field."""
+    return [dict(zip(IDENTITY, row, strict=True)) for row in key_values(records)]

@@ -1,6 +1,8 @@
 """The online store of one node, and the only place that knows LMDB: a memory-mapped file, read without a lock."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+from itertools import islice
 
 import lmdb
 
@@ -9,6 +11,7 @@ from ml.online.store import Change, Unavailable, Values
 from ml.store import files
 
 LARGEST = 2**36  # bytes that the file may grow to: address space, not memory
+AT_ONCE = 10_000  # keys in a transaction: another writer waits no longer
 
 
 class Embedded:
@@ -39,9 +42,37 @@ class Embedded:
         except (lmdb.Error, OSError) as error:
             raise Unavailable(str(error)) from error
 
+    def put(self, values: Iterable[tuple[bytes, bytes]], expires: datetime) -> None:
+        """Write many values under their keys; they stay until they are removed. Raises Unavailable."""
+        left = iter(values)
+        try:
+            while some := list(islice(left, AT_ONCE)):
+                with self._current().begin(write=True) as transaction:
+                    transaction.cursor().putmulti(some)
+        except (lmdb.Error, OSError) as error:
+            raise Unavailable(str(error)) from error
+
+    def remove(self, beginning: bytes) -> None:
+        """Remove all keys that begin so; raises Unavailable."""
+        try:
+            while self._removed(beginning) == AT_ONCE:
+                pass
+        except (lmdb.Error, OSError) as error:
+            raise Unavailable(str(error)) from error
+
     def close(self) -> None:
         """Close the file."""
         self._env.close()
+
+    def _removed(self, beginning: bytes) -> int:
+        """Remove the first keys that begin so and return how many there were."""
+        with self._current().begin(write=True) as transaction, transaction.cursor() as cursor:
+            cursor.set_range(beginning)
+            for count in range(AT_ONCE):
+                if not cursor.key().startswith(beginning):  # at the end it is empty
+                    return count
+                cursor.delete()  # and go on to the next
+        return AT_ONCE
 
     def _open(self) -> None:
         # After a crash of the machine the last commits may be lost, and the positions in the stream with them.

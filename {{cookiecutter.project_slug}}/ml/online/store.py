@@ -1,6 +1,7 @@
-"""The port: bytes under keys, read many in one round trip, changed many in one transaction."""
+"""The port: bytes under keys, read many in one round trip, changed many in one transaction, or put by the thousand."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import datetime
 from typing import Protocol
 
 Values = list[bytes | None]
@@ -23,6 +24,15 @@ class OnlineStore(Protocol):
         `change` may be called more than once. What it raises ends the transaction: nothing is written then. Raises
         Unavailable; whether all or nothing was written is then not known.
         """
+
+    def put(self, values: Iterable[tuple[bytes, bytes]], expires: datetime) -> None:
+        """Write many values under their keys, in as many transactions as it takes; raises Unavailable.
+
+        From `expires` on nobody may use them: a store that can forgets them then, of another they are to be removed.
+        """
+
+    def remove(self, beginning: bytes) -> None:
+        """Remove all keys that begin so, in as many transactions as it takes; raises Unavailable."""
 
     def close(self) -> None:
         """Let go of the store."""

@@ -5,7 +5,7 @@ On a cluster the image of the steps, by digest, is a parameter. Rungs of the lad
 
 import functools
 from pathlib import Path
-from typing import List, NamedTuple  # noqa: UP035 - kfp reads List
+from typing import Any, List, NamedTuple  # noqa: UP035 - kfp reads List
 
 from kfp import compiler, dsl
 from kfp.dsl import HTML, Artifact, Dataset, Input, Metrics, Model, Output
@@ -153,7 +153,7 @@ def training(
     return Outcome(bundle=registered, answer=judged.outputs["Output"])
 
 
-def compile(target: Path) -> None:
-    """Write the pipeline as IR YAML for Kubeflow; its parameter `image` takes the steps' image by digest."""
+def compile(pipeline: Any, target: Path) -> None:
+    """Write a pipeline as IR YAML for Kubeflow; its parameter `image` takes the steps' image by digest."""
     target.parent.mkdir(parents=True, exist_ok=True)
-    compiler.Compiler().compile(training, str(target))
+    compiler.Compiler().compile(pipeline, str(target))

@@ -29,7 +29,7 @@ class Journal:
             {
                 **{"request_id": ids, "time": turn.now, "bundle": plan.bundles[turn.said_by], "score": turn.scores},
                 **{"decision": turn.decisions, "seconds": turn.seconds, "fallback": turn.fallback, "plan": plan.name},
-                **{"degraded": turn.degraded, "stored": False},
+                **{"degraded": turn.degraded, "stored": turn.stored},
                 **_exposure(turn, turn.arms if not plan.shadow else np.zeros_like(turn.arms)),
                 **events.key_columns(turn.columns),
                 **events.feature_columns(turn.given),

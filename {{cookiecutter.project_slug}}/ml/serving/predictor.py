@@ -10,6 +10,7 @@ import logging
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future
 from dataclasses import replace
+from datetime import datetime
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,8 +19,11 @@ from pydantic import BaseModel, Field
 from ml.contract import events
 from ml.contract.clock import Clock
 from ml.contract.framing import framing
+from ml.features.definition import Columns
 from ml.features.online import Online
-from ml.features.table import columns_of, inputs
+from ml.features.precomputed import Precomputed
+from ml.features.table import columns_of, inputs, keys_of
+from ml.online.store import OnlineStore
 from ml.serving.batching import Request, fail, give
 from ml.serving.challenger import Scores
 from ml.serving.journal import Journal
@@ -42,8 +46,9 @@ class Answer(BaseModel):
 class Predictor:
     """One plan at work; another can take its place between two turns."""
 
-    def __init__(self, plan: Plan, journal: Journal, clock: Clock, online: Online) -> None:
-        self.plan, self.clock, self.online = plan, clock, online
+    def __init__(self, plan: Plan, journal: Journal, clock: Clock, store: OnlineStore) -> None:
+        self.plan, self.clock = plan, clock
+        self.online, self._precomputed = Online(store), Precomputed(store)
         self._journal, self._tally, self._entity = journal, Tally(), framing().experiment.entity
 
     def serve(self, requests: Sequence[Request]) -> None:
@@ -69,29 +74,40 @@ class Predictor:
         degraded = self.online.down is not None
         given = inputs(columns | known.features)
         entities = events.entities(self._entity, columns)
+        scores = self._stored(columns, now)
+        stored, fallback = ~np.isnan(scores), ""
         try:
-            scores, fallback = plan.champion.scorer.score(given), ""
+            if not stored.any():
+                scores = plan.champion.scorer.score(given)
+            elif not stored.all():
+                scores[~stored] = plan.champion.scorer.score(given.where(~stored))
         except Exception:
-            logger.exception("the champion cannot score: %d records get the constant", len(entities))
-            scores, fallback = np.full(len(entities), plan.base), BY_CONSTANT
+            logger.exception("the champion cannot score: %d records get the constant", (~stored).sum())
+            scores, fallback = np.where(stored, scores, plan.base), BY_CONSTANT
         nobody = np.zeros(len(entities), dtype=np.int64)
-        fallbacks = np.full(len(entities), fallback, dtype=object)
-        arms = plan.assign(entities)
-        said = (nobody, scores, fallbacks)
-        return Turn(plan, requests, now, degraded, columns, known, given, entities, arms, *said)
+        said = (nobody, scores, stored, np.where(stored, "", fallback).astype(object))
+        return Turn(plan, requests, now, degraded, columns, known, given, entities, plan.assign(entities), *said)
+
+    def _stored(self, columns: Columns, now: datetime) -> Scores:
+        """Return the scores that a batch run of the champion has left, [n], NaN where there is none."""
+        champion = self.plan.champion.digest
+        if not self._precomputed.counts(now, champion):
+            return np.full(len(next(iter(columns.values()))), np.nan)
+        return np.array(self._precomputed.find(keys_of(columns), now, champion), dtype=np.float64)
 
     async def _answer_later(self, turn: Turn) -> None:
         """Wait for the challengers, and answer with what came in time."""
         asked = [(rows, asyncio.wrap_future(scores)) for rows, scores in _asked(turn)]
         await asyncio.wait([scores for _, scores in asked], timeout=turn.plan.patience)
         said_by, scores, fallback = turn.said_by.copy(), turn.scores.copy(), turn.fallback.copy()
+        stored = turn.stored.copy()
         for rows, told in asked:
             if told.done() and not told.exception():
-                said_by[rows], scores[rows], fallback[rows] = turn.arms[rows], told.result(), ""
+                said_by[rows], scores[rows], stored[rows], fallback[rows] = turn.arms[rows], told.result(), False, ""
             else:
                 told.cancel()
                 fallback[rows] = np.where(fallback[rows] == "", BY_CHAMPION, fallback[rows])
-        self._answer(replace(turn, said_by=said_by, scores=scores, fallback=fallback))
+        self._answer(replace(turn, said_by=said_by, scores=scores, stored=stored, fallback=fallback))
 
     def _answer(self, turn: Turn) -> list[str]:
         """Answer every request of a turn, write it down, and return the requests' ids, one a record."""

@@ -13,7 +13,6 @@ from typing import Any
 from ml.contract import clock
 from ml.contract.clock import Clock
 from ml.eventlog.log import EventLog
-from ml.features.online import Online
 from ml.online.store import connect
 from ml.serving import counters
 from ml.serving.body import Message, Refused, Send
@@ -35,9 +34,9 @@ class Process:
     def __init__(self) -> None:
         conf = settings()
         self._switch = Switch()
-        self.clock, self.online = Clock(conf.serve.clock), Online(connect(conf.online_url))
+        self.clock, self._store = Clock(conf.serve.clock), connect(conf.online_url)
         self.log = EventLog(conf.spool, conf.events_url, conf.events.segment_seconds, counters.LOST.inc)
-        self.predictor = Predictor(self._switch.plan, Journal(self.log), self.clock, self.online)
+        self.predictor = Predictor(self._switch.plan, Journal(self.log), self.clock, self._store)
         self._outcomes = Outcomes(self.log, self.set_clock, self.clock)
         self.draining = False
         self._watching: asyncio.Task[None] | None = None
@@ -55,7 +54,7 @@ class Process:
 
     def state(self) -> tuple[int, dict[str, str]]:
         """Return a status and how it fares: "ready", "degraded" where it answers with less, or "draining"."""
-        down = self.online.ask()
+        down = self.predictor.online.ask()
         counters.ONLINE.set(down is None)
         counters.WRITTEN.set(self.log.failing is None)
         status = "degraded" if down or self.log.failing else "ready"
@@ -87,7 +86,7 @@ class Process:
             self._watching.cancel()
         await self._outcomes.stop()
         await asyncio.to_thread(self.log.close)
-        self.online.close()
+        self._store.close()
 
     def _use(self, plan: Plan) -> None:
         self.predictor.plan = plan

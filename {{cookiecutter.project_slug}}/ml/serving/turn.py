@@ -34,6 +34,7 @@ class Turn:
     arms: NDArray[np.int64]
     said_by: NDArray[np.int64]
     scores: NDArray[np.float64]
+    stored: NDArray[np.bool_]  # that a batch run had made the score before
     fallback: NDArray[np.object_]
 
     def __len__(self) -> int:
@@ -72,5 +73,8 @@ class Turn:
             columns={name: values[rows] for name, values in self.columns.items()},
             known=self.known.where(rows),
             given=self.given.where(rows),
-            **{name: getattr(self, name)[rows] for name in ("entities", "arms", "said_by", "scores", "fallback")},
+            **{
+                name: getattr(self, name)[rows]
+                for name in ("entities", "arms", "said_by", "scores", "stored", "fallback")
+            },
         )

@@ -10,7 +10,7 @@ import os
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO, cast
 
 import fsspec
 
@@ -46,6 +46,18 @@ def read(url: str) -> bytes:
     """Return the bytes of one file; raises FileNotFoundError when it is not there, ContractError when unreadable."""
     with _opened(url, "read") as (system, path):
         return bytes(system.cat_file(path))
+
+
+def opened(url: str) -> BinaryIO:
+    """Return one file, open to be read from any place in it; raises as `read` does."""
+    with _opened(url, "read") as (system, path):
+        return cast(BinaryIO, system.open(path, "rb"))
+
+
+def state(url: str) -> str:
+    """Return what names a file's content as its store knows it: another after every write; raises as `read` does."""
+    with _opened(url, "read") as (system, path):
+        return str(system.ukey(path))
 
 
 def names(url: str) -> list[str]:

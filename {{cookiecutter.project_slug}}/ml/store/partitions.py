@@ -21,17 +21,18 @@ def days(url: str) -> list[date]:
 def read(url: str, day: date) -> pd.DataFrame:
     """Return one day's rows as they were written; raises ContractError for what is no Parquet file."""
     try:
-        return pd.read_parquet(io.BytesIO(files.read(_partition(url, day))))
+        return pd.read_parquet(io.BytesIO(files.read(place(url, day))))
     except ValueError as error:
-        raise ContractError("data", f"{_partition(url, day)} is no Parquet file: {error}", "Write it again") from error
+        raise ContractError("data", f"{place(url, day)} is no Parquet file: {error}", "Write it again") from error
 
 
 def write(url: str, day: date, rows: pd.DataFrame) -> None:
     """Put one day's rows, whole or not at all."""
     content = io.BytesIO()
     rows.to_parquet(content, index=False)
-    files.write(_partition(url, day), content.getvalue())
+    files.write(place(url, day), content.getvalue())
 
 
-def _partition(url: str, day: date) -> str:
+def place(url: str, day: date) -> str:
+    """Return the URL of one day's file."""
     return files.join(url, f"day={day}.parquet")
