@@ -138,7 +138,8 @@ def windowed(
     otherwise = default if default is not None else 0.0 if how == "count" else np.nan
 
     def compute(records: Columns) -> Array:
-        return np.where(np.isnan(records[name]), otherwise, records[name])
+        found = records[name]
+        return found if np.isnan(otherwise) else np.where(np.isnan(found), otherwise, found)
 
     if how not in get_args(How) or not (isinstance(hours, int) and hours > 0):
         broken = f"{name} folds by {how!r} over {hours!r} hours"

@@ -86,7 +86,7 @@ class Online:
     def known(self, records: Columns, now: datetime) -> Known:
         """Return what is known of the records' entities as of `now`, in one round trip to the store."""
         named = {group: entities(group, records).tolist() for group in self._groups}
-        keys = {group: {each: group.key(each) for each in own if each is not None} for group, own in named.items()}
+        keys = {group: {each: group.key(each) for each in set(own) if each is not None} for group, own in named.items()}
         states = self._states([key for own in keys.values() for key in own.values()])
         found, second = Known({}, {}), int(now.timestamp())
         for group, own in named.items():

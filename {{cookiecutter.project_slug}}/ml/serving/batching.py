@@ -1,12 +1,15 @@
-"""Tick batching: requests that one turn of the event loop brings are scored by one call of the model.
+"""Tick batching: requests that a turn of the event loop brings are scored by one call of the model.
 
-Nobody waits for others: what a turn has gathered is scored at its end. Under load a turn brings many, and each pays a
-fraction of what features, graph and log cost one request alone.
+Nobody waits for a clock. A turn ends as soon as one pass of the loop has brought nothing more: who comes alone is scored
+at once, and under load each pays a fraction of what features, graph and log cost one request alone.
 """
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import Any, NamedTuple
+
+
+MOST = 64  # requests in a turn, so that it ends
 
 
 class Request(NamedTuple):
@@ -28,12 +31,16 @@ class Batching:
         """Return the answers to come."""
         loop = asyncio.get_running_loop()
         if not self._gathered:
-            loop.call_soon(self._end_turn)
+            loop.call_soon(self._end_turn, 0)
         request = Request(records, came, loop.create_future())
         self._gathered.append(request)
         return request.answers
 
-    def _end_turn(self) -> None:
+    def _end_turn(self, before: int) -> None:
+        """Score what was gathered, unless this pass has brought more than there was before: then look again."""
+        if before < len(self._gathered) < MOST:
+            asyncio.get_running_loop().call_soon(self._end_turn, len(self._gathered))
+            return
         gathered, self._gathered = self._gathered, []
         try:
             self._serve(gathered)

@@ -16,6 +16,7 @@ from ml.features.table import Inputs
 from ml.serving.batching import Request
 from ml.serving.plan import Plan
 
+SAID = ("entities", "arms", "said_by", "scores", "stored", "fallback")
 BY_CHAMPION, BY_CONSTANT = "champion", "constant"  # who answered for a model that failed; "" where none did
 
 
@@ -73,8 +74,5 @@ class Turn:
             columns={name: values[rows] for name, values in self.columns.items()},
             known=self.known.where(rows),
             given=self.given.where(rows),
-            **{
-                name: getattr(self, name)[rows]
-                for name in ("entities", "arms", "said_by", "scores", "stored", "fallback")
-            },
+            **{name: getattr(self, name)[rows] for name in SAID},
         )
