@@ -3,19 +3,19 @@
 It computes no feature: fields of the record go in as they are, and everything else as missing.
 """
 
-import asyncio
 import json
 import os
+from collections.abc import Sequence
 
 import numpy as np
 
 from ml.contract import bundle, release
 from ml.features.table import CATEGORIES, NUMBERS, Inputs
+from ml.serving.batching import Batching, Request, give
 from ml.settings import settings
 
 SCORER = bundle.load(settings().store_url, release.read().champion).scorer
-BATCHED = os.environ.get("BARE_BATCHED") == "yes"  # with the same tick batching as ours
-waiting: list = []
+BATCHED = os.environ.get("BARE_BATCHED") == "yes"
 
 
 def inputs(records: list[dict]) -> Inputs:
@@ -25,12 +25,13 @@ def inputs(records: list[dict]) -> Inputs:
     return Inputs(numbers, categories)
 
 
-def end_turn() -> None:
+def end_turn(requests: Sequence[Request]) -> None:
     """Score what a turn of the loop has brought."""
-    turn = waiting[:]
-    waiting.clear()
-    for (_, answer), score in zip(turn, SCORER.score(inputs([record for record, _ in turn])), strict=True):
-        answer.set_result(float(score))
+    scores = SCORER.score(inputs([record for request in requests for record in request.records]))
+    give(requests, [repr(float(score)) for score in scores])
+
+
+BATCHING = Batching(end_turn)  # the same as ours
 
 
 async def app(scope, receive, send) -> None:
@@ -45,12 +46,7 @@ async def app(scope, receive, send) -> None:
     if isinstance(record, list):
         told = [{"score": score} for score in SCORER.score(inputs(record)).tolist()]
     elif BATCHED:
-        loop = asyncio.get_running_loop()
-        if not waiting:
-            loop.call_soon(end_turn)
-        answer = loop.create_future()
-        waiting.append((record, answer))
-        told = {"score": await answer}
+        told = {"score": float((await BATCHING.submit([record], 0.0))[0])}
     else:
         told = {"score": float(SCORER.score(inputs([record]))[0])}
     body = json.dumps(told).encode()

@@ -1,4 +1,4 @@
-"""KServe's Python model server, as its custom predictor example has it, with the same graph; it speaks its own protocol."""
+"""KServe's Python model server, as its example of a custom predictor has it, with the same graph."""
 
 from typing import Any
 

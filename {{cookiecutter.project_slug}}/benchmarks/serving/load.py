@@ -39,14 +39,17 @@ class Connection(asyncio.Protocol):
         self._got, self._answer = b"", asyncio.get_running_loop().create_future()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Keep the transport."""
         self._transport = transport
 
     def ask(self, content: bytes) -> "asyncio.Future[bool]":
+        """Send a request, and return whether its answer will be 200."""
         self._got, self._answer = b"", asyncio.get_running_loop().create_future()
         self._transport.write(content)
         return self._answer
 
     def data_received(self, data: bytes) -> None:
+        """Wait for the whole answer."""
         self._got += data
         head = self._got.find(b"\r\n\r\n")
         if head < 0:
@@ -57,16 +60,17 @@ class Connection(asyncio.Protocol):
             self._answer.set_result(self._got.startswith(b"HTTP/1.1 200"))
 
     def connection_lost(self, error: Exception | None) -> None:
+        """Give up what was asked."""
         if not self._answer.done():
             self._answer.set_result(False)
 
 
-async def _connect(port: int) -> list[Connection]:
+async def _connect(port: int, count: int) -> list[Connection]:
     loop = asyncio.get_running_loop()
-    return [(await loop.create_connection(Connection, "127.0.0.1", port))[1] for _ in range(CONNECTIONS)]
+    return [(await loop.create_connection(Connection, "127.0.0.1", port))[1] for _ in range(count)]
 
 
-async def _closed(port: int, requests: Iterator[bytes], seconds: float) -> Load:
+async def _closed(port: int, requests: Iterator[bytes], seconds: float, connections: int) -> Load:
     taken: list[float] = []
     errors, end = 0, time.perf_counter() + seconds
 
@@ -77,13 +81,13 @@ async def _closed(port: int, requests: Iterator[bytes], seconds: float) -> Load:
             taken.append(time.perf_counter() - began)
 
     began = time.perf_counter()
-    await asyncio.gather(*map(one, await _connect(port)))
+    await asyncio.gather(*map(one, await _connect(port, connections)))
     return Load(len(taken) / (time.perf_counter() - began), errors, np.array(taken) * 1000)
 
 
 async def _open(port: int, requests: Iterator[bytes], seconds: float, rate: float) -> Load:
     free: asyncio.Queue[Connection] = asyncio.Queue()
-    for connection in await _connect(port):
+    for connection in await _connect(port, CONNECTIONS):
         free.put_nowait(connection)
     taken: list[float] = []
     errors = 0
@@ -105,7 +109,9 @@ async def _open(port: int, requests: Iterator[bytes], seconds: float, rate: floa
     return Load(len(taken) / (time.perf_counter() - began), errors, np.array(taken) * 1000)
 
 
-def load(port: int, requests: Sequence[bytes], seconds: float, rate: float | None = None) -> Load:
+def load(
+    port: int, requests: Sequence[bytes], seconds: float, rate: float | None = None, connections: int = CONNECTIONS
+) -> Load:
     """Send requests in turn for some seconds: as fast as answers come, or at a rate, whether or not they do."""
     sent = itertools.cycle(requests)
-    return uvloop.run(_open(port, sent, seconds, rate) if rate else _closed(port, sent, seconds))
+    return uvloop.run(_open(port, sent, seconds, rate) if rate else _closed(port, sent, seconds, connections))

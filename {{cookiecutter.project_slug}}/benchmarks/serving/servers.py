@@ -2,9 +2,11 @@
 
 import contextlib
 import importlib.util
+import json
 import os
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -15,8 +17,10 @@ import httpx
 
 from benchmarks.serving.load import request
 from ml import processes
+from ml.features.rows import records_of
+from ml.features.table import json_of_frame
 from ml.serving import server
-from ml.settings import ROOT
+from ml.settings import ROOT, settings
 
 UVICORN = ["uvicorn", "--log-level", "warning", "--no-access-log", "--loop", "uvloop", "--http", "httptools"]
 
@@ -43,6 +47,7 @@ class Server(NamedTuple):
 
 OURS = "ours"
 BARE = "bare uvicorn"
+AGAIN = "bare uvicorn, again (A/A)"
 SERVERS = [
     Server(BARE, [*UVICORN, "benchmarks.serving.bare:app", "--port"]),
     Server(OURS, ["bentoml", "serve", "ml.serving.service:Service", "--host", "127.0.0.1", "--port"], "bentoml"),
@@ -68,11 +73,17 @@ SERVERS = [
 
 
 class Running(NamedTuple):
-    """A server at work."""
+    """A server at work, and the requests that it understands."""
 
     name: str
     port: int
     pid: int
+    requests: list[bytes]
+
+    @property
+    def address(self) -> tuple[int, list[bytes]]:
+        """Where to send what."""
+        return self.port, self.requests
 
     def cpu(self) -> float:
         """Return the CPU seconds that it and its children have used."""
@@ -84,26 +95,48 @@ class Running(NamedTuple):
         return ticks / os.sysconf("SC_CLK_TCK")
 
 
+def records() -> list[bytes]:
+    """Return records of the training window's last day, as a client sends them."""
+    told = json_of_frame(records_of(settings().lake_url, [settings().data.until]))
+    return [json.dumps(record).encode() for record in told]
+
+
 @contextlib.contextmanager
-def running(one: Server, folder: Path, core: int | None) -> Iterator[Running]:
-    """Run a server on one core; yields it once it answers, and ends it."""
+def at_work(chosen: list[Server]) -> Iterator[list[Running]]:
+    """Run servers on the first core, this process on the last; those that are not installed are left out, and told."""
+    cores, told = sorted(os.sched_getaffinity(0)), records()
+    with tempfile.TemporaryDirectory() as folder, contextlib.ExitStack() as held:
+        found = []
+        for each in chosen:
+            if each.absent:
+                print(f"{each.name}: {each.needs} is not installed here, left out", file=sys.stderr)
+                continue
+            port, pid = held.enter_context(_running(each, Path(folder), cores[0]))
+            found.append(Running(each.name, port, pid, [each.request(record) for record in told]))
+        os.sched_setaffinity(0, {cores[-1]})
+        held.callback(os.sched_setaffinity, 0, cores)
+        yield found
+
+
+@contextlib.contextmanager
+def _running(one: Server, folder: Path, core: int) -> Iterator[tuple[int, int]]:
+    """Run a server; yields its port and process once it answers, and ends it."""
     port = server.free_port()
-    variables = {**server.environment(), **one.variables, "BENTOML_HOME": str(folder / one.name.replace(" ", "-"))}
+    log = folder / f"{port}.log"
+    variables = {**server.environment(), **one.variables, "BENTOML_HOME": str(folder / str(port))}
     variables |= {"ML_SERVE_OUTCOMES_PORT": str(server.free_port()), "ML_EVENTS_SPOOL": str(folder / "spool")}
     variables |= {"ML_EVENTS_URL": str(folder / "events")}
-    pin = None if core is None else lambda: os.sched_setaffinity(0, {core})
-    with (folder / f"{one.name}.log").open("wb") as log:
+    with log.open("wb") as output:
         process = subprocess.Popen(
-            [sys.executable, "-m", *one.command, str(port)],
+            ["taskset", "-c", str(core), sys.executable, "-m", *one.command, str(port)],
             cwd=ROOT,
             env=variables,
-            stdout=log,
-            stderr=log,
-            preexec_fn=pin,
+            stdout=output,
+            stderr=output,
         )
     try:
-        _wait(port, process, folder / f"{one.name}.log")
-        yield Running(one.name, port, process.pid)
+        _wait(port, process, log)
+        yield port, process.pid
     finally:
         processes.end(process.pid)
         process.wait()
