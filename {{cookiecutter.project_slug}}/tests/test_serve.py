@@ -133,7 +133,8 @@ def test_no_service_runs_with_golden_records_that_score_otherwise(forged: tuple[
 def test_the_service_itself_is_not_ready_either(forged: tuple[Path, str], monkeypatch: pytest.MonkeyPatch) -> None:
     store, digest = forged
     monkeypatch.setattr(server, "check", lambda host, *ports: digest)  # as a container does that starts BentoML itself
-    monkeypatch.setattr(server, "_wait", partial(server._wait, patience=20))
+    ended, end = list[int | None](), server._end
+    monkeypatch.setattr(server, "_end", lambda process: (ended.append(process.poll()), end(process)))
     variables = {"ML_STORE_URL": store, "ML_RELEASE_BUNDLE": digest, "BENTOML_CONTAINERIZED": "1"}
     with (
         configured(**variables),
@@ -142,6 +143,7 @@ def test_the_service_itself_is_not_ready_either(forged: tuple[Path, str], monkey
     ):
         pytest.fail("ready without proof")
     assert "golden records" in (store / "log").read_text()
+    assert ended[0] is not None, "it ends by itself, so that its pod is seen to crash"
 
 
 def test_a_bundle_that_was_altered_is_not_served(bundle: tuple[str, str], store: Path) -> None:
