@@ -450,6 +450,16 @@ def test_a_segment_that_was_made_of_others_takes_their_place(places: Places) -> 
     assert places.sent() == ["a", "b"]
 
 
+def test_who_reads_and_ends_at_once_ends_well(places: Places) -> None:
+    log = places.log()
+    tell(log, "a")
+    log.close()
+    code = "import io, sys; from ml.eventlog import segments; segments.read_closed(open(sys.argv[1], 'rb').read())"
+    words = [sys.executable, "-c", code, str(next(Path(places.url, OUTCOMES).iterdir()))]
+    readers = [subprocess.Popen(words, env=os.environ | {"PYTHONPATH": str(ROOT)}) for _ in range(6)]
+    assert [each.wait(60) for each in readers] == [0] * 6
+
+
 def test_writing_and_sending_loads_no_data_frames(tmp_path: Path) -> None:
     words = [sys.executable, "-c", WRITER + "print('pandas' in sys.modules)", str(tmp_path), "a", "60", "1"]
     ran = subprocess.run(words, env=os.environ | {"PYTHONPATH": str(ROOT)}, capture_output=True, text=True, check=True)

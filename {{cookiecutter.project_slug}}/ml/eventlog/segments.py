@@ -105,7 +105,7 @@ def closed(rows: pa.Table, replaces: Sequence[str] = ()) -> bytes:
 
 def read_closed(content: bytes) -> tuple[pa.Table, set[str]]:
     """Return the rows of a closed segment, and the names of those whose place it takes."""
-    rows = pq.read_table(io.BytesIO(content))
+    rows = pq.ParquetFile(io.BytesIO(content)).read(use_threads=False)  # threads may abort a process that ends soon
     replaces = (rows.schema.metadata or {}).get(REPLACES, b"").decode().split("\n")
     return rows.replace_schema_metadata(None), set(filter(None, replaces))
 
