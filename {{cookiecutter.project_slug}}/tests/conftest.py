@@ -8,8 +8,9 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -20,7 +21,8 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from ml.contract import bundle as bundles
-from ml.contract import events
+from ml.contract import events, secrets
+from ml.eventlog.read import read
 from ml.features.definition import Columns
 from ml.features.rows import records_of
 from ml.features.table import WINDOWED
@@ -43,23 +45,52 @@ Ran = subprocess.CompletedProcess[str]
 
 
 class Server(NamedTuple):
-    """A running service: where it answers, its store, where it logs events, and what it serves."""
+    """A running service: where it takes requests and outcomes, its store, its log and spool, and what it serves."""
 
     url: str
+    outcomes: str
     store: Path
     events: Path
+    spool: Path
     digest: str
+
+    def logged(self, table: str) -> pd.DataFrame:
+        """Return a table of the log with all that was answered: no outcomes at all are accepted once that is written.
+
+        A service that has not been told the time refuses even those, and has answered nothing.
+        """
+        httpx.post(f"{self.outcomes}/outcomes", json=[], headers=bearer(), timeout=60)
+        return read(str(self.events), table, self.spool)
 
     def predictions(self) -> dict[str, dict[str, Any]]:
         """Return the predictions in the log, by request id."""
-        return {event["request_id"]: event for event in events.read(self.events) if event["kind"] == "prediction"}
+        return {row["request_id"]: row for row in self.logged(events.PREDICTIONS).to_dict("records")}
+
+    def worker(self) -> int:
+        """Return the process that answers: the one that holds a segment of the log, once it has answered."""
+        for link in Path("/proc").glob("[0-9]*/fd/*"):
+            with suppress(OSError):  # it has ended meanwhile, or is another user's
+                if link.readlink().is_relative_to(self.spool):
+                    return int(link.parts[2])
+        raise AssertionError("no process holds a segment")
+
+
+def bearer(sender: str = secrets.LAPTOP) -> dict[str, str]:
+    """Return the header by which a sender of outcomes is known."""
+    return {"Authorization": f"Bearer {secrets.token(sender)}"}
+
+
+def own_spool(variables: Mapping[str, object]) -> dict[str, object]:
+    """Let a store have a spool of its own, as every node has: else what one store logs were another's as well."""
+    store = str(variables.get("ML_STORE_URL", "://"))
+    return {**variables} if "://" in store else {"ML_EVENTS_SPOOL": f"{store}/spool", **variables}
 
 
 @contextmanager
 def configured(**variables: object) -> Iterator[None]:
     """Set variables, names as ML_STORE_URL, for a while, and let the settings be read anew."""
     with pytest.MonkeyPatch.context() as patch:
-        for name, value in variables.items():
+        for name, value in own_spool(variables).items():
             patch.setenv(name, str(value))
         settings.cache_clear()
         yield
@@ -68,7 +99,7 @@ def configured(**variables: object) -> Iterator[None]:
 
 def ml(*words: object, cwd: Path = ROOT, **variables: object) -> Ran:
     """Run a verb as a person does, with variables set."""
-    environment = {**os.environ, **{name: str(value) for name, value in variables.items()}}
+    environment = {**os.environ, **{name: str(value) for name, value in own_spool(variables).items()}}
     command = [sys.executable, "-m", "ml", *map(str, words)]
     return subprocess.run(command, cwd=cwd, env=environment, capture_output=True, text=True, check=False)
 
@@ -95,7 +126,8 @@ def environment(shared: Path) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         for name in [name for name in os.environ if name.startswith("ML_")]:
             patch.delenv(name)
-        with configured(**QUIET, ML_DATA_URL=lake, ML_STORE_URL=shared / "store", ML_RELEASE_FOLDER=shared / "none"):
+        ours = {"ML_DATA_URL": lake, "ML_STORE_URL": shared / "store", "ML_RELEASE_FOLDER": shared / "none"}
+        with configured(**QUIET, **ours, ML_SERVE_SECRETS=shared / "secrets"):
             yield
 
 
@@ -164,30 +196,60 @@ def server(bundle: tuple[str, str], tmp_path_factory: pytest.TempPathFactory) ->
     """The service with the shared bundle, in simulated time, and with a store of its own."""
     store = tmp_path_factory.mktemp("served")
     copy_of_bundle(bundle, store)
+    for sender in (secrets.LAPTOP, "another"):
+        secrets.token(sender)  # who has none when it starts is not known to it
     with (
         configured(ML_STORE_URL=store, ML_RELEASE_BUNDLE=bundle[1]),
-        running("127.0.0.1", free_port(), "simulated", store / "serve.log") as url,
+        running("127.0.0.1", free_port(), "simulated", store / "serve.log") as service,
     ):
-        yield Server(url, store, Path(settings().events_url), bundle[1])
+        yield Server(*service, store, Path(settings().events_url), settings().spool, bundle[1])
+
+
+class Client(httpx.Client):
+    """Somebody who asks a service, and knows how many records were answered."""
+
+    answered = 0
+
+    def post(self, *given: Any, **named: Any) -> httpx.Response:
+        """Send records."""
+        answer = super().post(*given, **named)
+        if answer.status_code == 200:
+            self.answered += len(answer.json()) if isinstance(answer.json(), list) else 1
+        return answer
 
 
 @pytest.fixture(scope="module")
-def client(server: Server) -> Iterator[httpx.Client]:
+def client(server: Server) -> Iterator[Client]:
     """Somebody who asks the service at noon of a day in April."""
-    with httpx.Client(base_url=server.url, headers=NOON, timeout=60) as client:
+    with Client(base_url=server.url, headers=NOON, timeout=60) as client:
         yield client
 
 
+@pytest.fixture(scope="module")
+def observer(server: Server) -> Iterator[httpx.Client]:
+    """Somebody who may tell outcomes."""
+    with httpx.Client(base_url=server.outcomes, headers=bearer(), timeout=60) as observer:
+        yield observer
+
+
 @pytest.fixture
-def count(client: httpx.Client) -> Callable[..., float]:
-    """Return how much a metric with these labels changed since it was first asked for."""
+def count(client: Client) -> Callable[..., float]:
+    """Return how much a metric with these labels changed since it was first asked for.
+
+    Answers are counted a moment after they were given, so all that the client got are waited for.
+    """
     first: dict[str, float] = {}
 
-    def value(name: str, **labels: str) -> float:
+    def found(name: str, **labels: str) -> float:
         families = text_string_to_metric_families(client.get("/metrics").text)
         samples = [sample for family in families for sample in family.samples if sample.name == name]
-        found = sum(sample.value for sample in samples if labels.items() <= sample.labels.items())
-        key = f"{name}{labels}"
-        return found - first.setdefault(key, found)
+        return sum(sample.value for sample in samples if labels.items() <= sample.labels.items())
+
+    def value(name: str, **labels: str) -> float:
+        deadline = time.monotonic() + 30
+        while found("ml_prediction_seconds_count") < client.answered and time.monotonic() < deadline:
+            time.sleep(0.02)
+        now = found(name, **labels)
+        return now - first.setdefault(f"{name}{labels}", now)
 
     return value

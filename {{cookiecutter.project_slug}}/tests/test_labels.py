@@ -2,7 +2,8 @@
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ from zoneinfo import ZoneInfo
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pytest
 from conftest import configured, ml, one_line
 from hypothesis import given
@@ -17,9 +19,11 @@ from hypothesis import settings as hypothesis
 from hypothesis import strategies as st
 
 from ml.contract import labels
-from ml.contract.events import Event, EventLog, Outcome, Prediction
+from ml.contract.events import ENTITY, FEATURES, KEY, OUTCOMES, PREDICTIONS, TABLES
 from ml.contract.framing import Label, framing
 from ml.errors import ContractError
+from ml.eventlog import segments
+from ml.eventlog.log import EventLog
 from ml.labelling.join import join
 from ml.labelling.label import label
 from ml.monitoring.observations import observe
@@ -35,21 +39,45 @@ def at(hour: float) -> datetime:
     return NOON + timedelta(hours=hour)
 
 
-def prediction(name: str, hour: float, bundle: str = "a", **features: float | str | None) -> Prediction:
-    given = {"of": bundle, **features}
-    key = {"name": name}
-    return Prediction(request_id=name, time=at(hour), key=key, bundle=bundle, score=0.25, decision=True, features=given)
+Event = tuple[str, dict[str, Any]]  # a table of the log, and a row of it
+OURS = {name: kind for name, kind in TABLES[PREDICTIONS].items() if not name.startswith((KEY, FEATURES))}
 
 
-def outcome(name: str, hour: float, value: bool = True) -> Outcome:
-    return Outcome(request_id=name, time=at(hour), outcome=value)
+def prediction(name: str, hour: float, bundle: str = "a", **features: float | str | None) -> Event:
+    answer = {"request_id": name, "time": at(hour), "bundle": bundle, "score": 0.25, "decision": True, "seconds": 0.01}
+    more = {"fallback": "", "plan": "plan", "degraded": False, "stored": False, **dict.fromkeys(ENTITY)}
+    told = {FEATURES + feature: value for feature, value in {"of": bundle, **features}.items()}
+    return PREDICTIONS, answer | more | {f"{KEY}name": name} | told
+
+
+def outcome(name: str, hour: float, value: bool = True, sender: str = "me") -> Event:
+    return OUTCOMES, {"request_id": name, "time": at(hour), "outcome": value, "sender": sender}
+
+
+@contextmanager
+def of_kinds(events: Iterable[Event]) -> Iterator[None]:
+    """Let the log have a column for what these predictions were given: texts, or else numbers."""
+    logged = [row for table, row in events if table == PREDICTIONS]
+    names = {name: None for row in logged for name in row if name not in OURS}
+    kinds = {name: "text" if any(isinstance(row.get(name), str) for row in logged) else "number" for name in names}
+    for row in logged:
+        row.update({name: None for name in names if name not in row})
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(TABLES, PREDICTIONS, OURS | kinds)
+        yield
+
+
+def frame(table: str, rows: list[dict[str, Any]]) -> pd.DataFrame:
+    """Return rows as the log gives them back."""
+    told = [pa.Table.from_batches([segments.batch(table, rows, [1] * len(rows))])] if rows else []
+    return segments.together([segments.empty(table), *told]).to_pandas()
 
 
 def joined(events: list[Event], rule: Label) -> pd.DataFrame:
-    plain = [event.model_dump() for event in events]
-    both = [[event for event in plain if event["kind"] == kind] for kind in ("prediction", "outcome")]
-    parts = [rows for _, rows in join(*both, max(event["time"] for event in plain), rule)]
-    return pd.concat(parts).set_index("request_id")
+    with of_kinds(events):
+        both = [frame(table, [row for of, row in events if of == table]) for table in (PREDICTIONS, OUTCOMES)]
+    now = max(row["time"] for _, row in events)
+    return pd.concat([rows for _, rows in join(*both, now, rule)]).set_index("request_id")
 
 
 def said(rows: pd.DataFrame) -> dict[str, tuple[Any, ...]]:
@@ -59,20 +87,24 @@ def said(rows: pd.DataFrame) -> dict[str, tuple[Any, ...]]:
 
 
 def oracle(
-    predicted: dict[str, int], outcomes: list[tuple[str, int, bool]], window: int, absent: str
+    predicted: dict[str, int], outcomes: list[tuple[str, int, bool, str]], window: int, absent: str
 ) -> dict[str, tuple[Any, ...]]:
     """The same from dictionaries alone, in whole hours."""
-    now = max([*predicted.values(), *(hour for _, hour, _ in outcomes)])
-    last: dict[str, tuple[int, bool]] = {}
-    for name, hour, value in outcomes:
-        if name not in last or hour >= last[name][0]:
-            last[name] = (hour, value)
+    now = max([*predicted.values(), *(hour for _, hour, _, _ in outcomes)])
+    last: dict[str, dict[str, tuple[int, bool]]] = {}
+    for name, hour, value, sender in outcomes:
+        said = last.setdefault(name, {})
+        if sender not in said or hour >= said[sender][0]:
+            said[sender] = (hour, value)
     expected = {}
     for name, made in predicted.items():
         is_over = now > made + window
         if name in last and (is_over or absent == "drop"):
-            came, value = last[name]
-            expected[name] = ("observed" if came <= made + window else "late", float(value), float(came - made))
+            came = max(hour for hour, _ in last[name].values())
+            values = {value for _, value in last[name].values()}
+            status = "observed" if came <= made + window else "late"
+            agreed = (status, float(values.pop()), float(came - made))
+            expected[name] = agreed if not values else ("contradicted", None, None)
         elif not is_over:
             expected[name] = ("pending", None, None)
         else:
@@ -80,13 +112,13 @@ def oracle(
     return expected
 
 
-names, hours = st.sampled_from("abcdef"), st.integers(0, 100)
+names, hours, senders = st.sampled_from("abcdef"), st.integers(0, 100), st.sampled_from(["one", "other", "third"])
 
 
 @hypothesis(deadline=None, max_examples=80)
 @given(
     st.dictionaries(names, hours, min_size=1),
-    st.lists(st.tuples(names, hours, st.booleans()), max_size=12),
+    st.lists(st.tuples(names, hours, st.booleans(), senders), max_size=16),
     st.integers(1, 60),
     st.sampled_from(["drop", "negative"]),
 )
@@ -106,11 +138,17 @@ def test_the_join_says_what_plain_dictionaries_say(predicted, outcomes, window, 
         ("drop", 90, [(49, True)], ("late", 1.0, 49.0)),
         ("drop", 90, [(5, True), (3, False)], ("observed", 1.0, 5.0)),
         ("drop", 90, [(5, True), (50, False)], ("late", 0.0, 50.0)),
+        ("drop", 90, [(5, True, "one"), (3, True, "other")], ("observed", 1.0, 5.0)),
+        ("drop", 90, [(5, True, "one"), (3, False, "other")], ("contradicted", None, None)),
+        ("drop", 3, [(2, True, "one"), (3, False, "other")], ("contradicted", None, None)),
+        ("drop", 90, [(5, True, "one"), (3, False, "other"), (6, True, "other")], ("observed", 1.0, 6.0)),
         ("negative", 48, [], ("pending", None, None)),
         ("negative", 48, [(2, True)], ("pending", None, None)),
         ("negative", 49, [(2, True)], ("observed", 1.0, 2.0)),
         ("negative", 49, [], ("assumed", 0.0, None)),
         ("negative", 90, [(60, True)], ("late", 1.0, 60.0)),
+        ("negative", 48, [(2, True, "one"), (2, False, "other")], ("pending", None, None)),
+        ("negative", 49, [(2, True, "one"), (2, False, "other")], ("contradicted", None, None)),
     ],
 )
 def test_each_status_means_what_the_framing_says(absent: Any, now: int, came: list[Any], expected: tuple) -> None:
@@ -133,9 +171,11 @@ def rule(monkeypatch: pytest.MonkeyPatch, absent: Any) -> None:
 
 
 def add(folder: Path, *events: Event) -> None:
-    log = EventLog(folder)
-    log.append(events)
-    log.close()
+    with of_kinds(events):
+        log = EventLog(settings().spool, str(folder), 60)
+        for table, row in events:
+            log.append(table, row, 1)
+        log.close()
 
 
 def state(url: str) -> dict[str, tuple[int, bytes]]:
@@ -185,7 +225,10 @@ def test_where_absence_is_a_negative_it_is_one_once_the_window_is_over_until_an_
     assert np.isnan(observe(settings().labels_url, "a").outcomes).all(), "else the first outcomes are all positive"
     add(folder, prediction("later", 60))
     found = label()
-    assert found["status"] == {"observed": 1, "late": 0, "assumed": 1, "pending": 2, "absent": 0}
+    assert found["status"] == {
+        **dict.fromkeys(labels.STATUSES, 0),
+        **{"observed": 1, "assumed": 1, "pending": 2},
+    }
     assert (found["coverage"], found["corrected"]) == (0.5, [])
     assert dict(zip(*[labels.read(settings().labels_url)[name] for name in ("request_id", "outcome")], strict=True))[
         "none"
@@ -203,7 +246,10 @@ def test_coverage_and_delays_are_of_predictions_whose_window_is_over(folder: Pat
     add(folder, outcome("stranger", 3), outcome("stranger", 4))
     found = label()
     assert found == json.loads((Path(settings().reports_url) / "labels.json").read_text())
-    assert found["status"] == {"observed": 11, "late": 1, "assumed": 0, "pending": 1, "absent": 5}
+    assert found["status"] == {
+        **dict.fromkeys(labels.STATUSES, 0),
+        **{"observed": 11, "late": 1, "pending": 1, "absent": 5},
+    }
     assert (found["rows"], found["unmatched"], found["coverage"]) == (18, 1, 11 / 16)
     assert [(each["day"], each["rows"], each["coverage"]) for each in found["days"]] == [
         ("2024-03-04", 10, 1.0),
@@ -234,7 +280,8 @@ def test_a_day_is_a_local_one_and_is_that_of_the_prediction(folder: Path) -> Non
 
 def test_a_row_keeps_what_was_logged_also_where_bundles_disagree_on_a_features_kind(folder: Path) -> None:
     add(folder, prediction("1", 0, x=1.5, day="Monday", gone=None), prediction("2", 1, x=None, day="", gone=None))
-    add(folder, prediction("3", 2, bundle="b", x="many", new=2.5), prediction("4", DAY, x=2.5, day="Tuesday"))
+    add(folder, prediction("4", DAY, x=2.5, day="Tuesday"))
+    add(folder, prediction("3", 2, bundle="b", x="many", new=2.5))
     label()
     url = settings().labels_url
     seen = observe(url, "a")
@@ -249,6 +296,25 @@ def test_a_row_keeps_what_was_logged_also_where_bundles_disagree_on_a_features_k
     assert list(labels.COLUMNS) == list(rows)[: len(labels.COLUMNS)]
     assert rows.decision.all()
     assert rows.time[3] == at(DAY)
+
+
+def test_where_senders_disagree_nothing_is_used_until_they_agree(folder: Path) -> None:
+    add(folder, *(prediction(name, 0) for name in ("it", "sure")), prediction("now", 3 * DAY))
+    add(folder, outcome("it", 1), outcome("sure", 1), outcome("sure", 2, sender="another"))
+    label()
+    assert observe(settings().labels_url, "a").outcomes[:2].tolist() == [1, 1]
+    add(folder, outcome("it", 2, False, "another"))
+    found = label()
+    assert (found["status"]["contradicted"], found["corrected"], found["coverage"]) == (1, ["2024-03-04"], 0.5)
+    seen = observe(settings().labels_url, "a")
+    assert (seen.matured.tolist(), seen.outcomes[1]) == ([False, True, False], 1)
+    rows = labels.read(settings().labels_url).set_index("request_id")
+    assert rows.status["it"] == "contradicted"
+    assert rows.loc["it", ["outcome", "delay_hours"]].isna().all()
+    assert "contradicted 1 33.3 %" in text(page())
+    add(folder, outcome("it", 3, False))
+    assert label()["status"]["contradicted"] == 0
+    assert observe(settings().labels_url, "a").outcomes[:2].tolist() == [0, 1]
 
 
 def page() -> str:
@@ -304,7 +370,7 @@ def test_a_table_that_is_not_there_or_of_another_form_names_the_verb_to_run(fold
     with pytest.raises(ContractError, match=r"holds no labels\. Run `ml label` first"):
         observe(settings().labels_url, "a")
     partitions.write(settings().labels_url, NOON.date(), pd.DataFrame({"request_id": ["it"]}))
-    with pytest.raises(ContractError, match=r"has no column bundle\. Remove it"):
+    with pytest.raises(ContractError, match=r"has no column arm\. Remove it"):
         observe(settings().labels_url, "a")
     add(folder, prediction("it", 0))
     assert label()["written"] == ["2024-03-04"], "a partition of another form is written anew"

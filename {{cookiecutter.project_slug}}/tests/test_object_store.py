@@ -8,8 +8,8 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack
-from datetime import date
+from contextlib import ExitStack, contextmanager
+from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import NamedTuple
 
@@ -20,7 +20,11 @@ from pandas.testing import assert_frame_equal
 
 from ml.contract import bundle as bundles
 from ml.contract import ledger
+from ml.contract.events import OUTCOMES
 from ml.errors import ContractError
+from ml.eventlog import shipping
+from ml.eventlog.log import EventLog
+from ml.eventlog.read import read
 from ml.problem import source
 from ml.scoring.plan import plan
 from ml.scoring.publish import publish
@@ -69,8 +73,13 @@ def command(folder: Path, s3_port: int) -> list[str]:
 
 @pytest.fixture(scope="module")
 def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
-    folder = tmp_path_factory.mktemp("seaweed")
-    (port,) = free_ports(1)
+    with started(tmp_path_factory.mktemp("seaweed"), *free_ports(1)) as found:
+        yield found
+
+
+@contextmanager
+def started(folder: Path, port: int) -> Iterator[Store]:
+    """Run SeaweedFS on a port, with its files in a folder."""
     words = command(folder, port)
     with (folder / "log").open("wb") as log:
         process = subprocess.Popen(words, cwd=folder, stdout=log, stderr=log)
@@ -217,3 +226,51 @@ def test_of_two_who_write_the_same_record_of_the_ledger_one_wins(team: str) -> N
     assert ledger.once(f"{team}/kept", "book", "name", {"by": "one"})
     assert not ledger.once(f"{team}/kept", "book", "name", {"by": "the other"})
     assert b"one" in files.read(f"{team}/kept/ledger/book/name.json")
+
+
+def tell(log: EventLog, name: str) -> None:
+    log.append(OUTCOMES, {"request_id": [name], "time": datetime.now(UTC), "outcome": True, "sender": "me"}, 1)
+
+
+def test_segments_of_the_event_log_are_sent_there_and_read_together_with_the_open_one(
+    team: str, tmp_path: Path
+) -> None:
+    url = f"{team}/log"
+    for name in "ab":
+        log = EventLog(tmp_path, url, seconds=3600)
+        tell(log, name)
+        log.close()
+    assert len(files.names(f"{url}/{OUTCOMES}")) == 2
+    log = EventLog(tmp_path, url, seconds=3600)
+    tell(log, "open")
+    log.flush()
+    assert read(url, OUTCOMES).request_id.tolist() == ["a", "b"]
+    assert read(url, OUTCOMES, tmp_path).request_id.tolist() == ["a", "b", "open"]
+    log.close()
+
+
+def test_a_store_that_is_down_at_first_gets_every_row_once_it_answers(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    from s3fs import S3FileSystem
+
+    monkeypatch.setattr(shipping, "AGAIN", 0.2)
+    (port,) = free_ports(1)
+    down, spool = Store(f"http://127.0.0.1:{port}", "lakes"), tmp_path / "spool"
+    S3FileSystem.clear_instance_cache()
+    with configured(**credentials(down)):
+        log = EventLog(spool, f"s3://{down.bucket}/log", seconds=0.1)
+        for name in "abc":
+            tell(log, name)
+            log.flush()
+        deadline = time.monotonic() + 120
+        while not caplog.records and time.monotonic() < deadline:
+            time.sleep(0.1)
+        assert "wait in" in caplog.records[0].message
+        (tmp_path / "seaweed").mkdir()
+        with started(tmp_path / "seaweed", port):
+            while list(spool.rglob("*.arrow")) and time.monotonic() < deadline:
+                time.sleep(0.1)
+            assert read(f"s3://{down.bucket}/log", OUTCOMES).request_id.tolist() == ["a", "b", "c"]
+            log.close()
+    S3FileSystem.clear_instance_cache()

@@ -201,10 +201,11 @@ def test_the_service_goes_on_with_defaults_says_so_and_recovers_by_itself(
     fill()
     with (
         configured(ML_STORE_URL=tmp_path, ML_RELEASE_BUNDLE=bundle[1], ML_ONLINE_URL=server_of_redis.url),
-        running("127.0.0.1", free_port(), "simulated", tmp_path / "serve.log") as url,
-        httpx.Client(base_url=url, headers=NOON, timeout=60) as client,
+        running("127.0.0.1", free_port(), "simulated", tmp_path / "serve.log") as service,
+        httpx.Client(base_url=service.url, headers=NOON, timeout=60) as client,
     ):
-        assert client.get("/readyz").json() == {"status": "ready", "online_store": "up"}
+        state = client.get("/readyz").json()
+        assert (state["status"], state["online_store"], state["event_log"]) == ("ready", "up", "up")
         full = [answer["score"] for answer in client.post("/predict", json=sent).json()]
         server_of_redis.stop()
         answer = client.post("/predict", json=sent)

@@ -6,10 +6,10 @@ from typing import Any
 
 import httpx
 import pytest
-from conftest import Server
+from conftest import Client, Server
 
 from ml.problem.schema import EXAMPLE
-from ml.serving.endpoints import LIMIT
+from ml.serving.body import LIMIT
 
 BIG = 100 * 2**20
 
@@ -45,7 +45,7 @@ WRONG: dict[str, tuple[dict[str, Any], str, str]] = {
 
 @pytest.mark.parametrize(("change", "field", "reason"), WRONG.values(), ids=WRONG)
 def test_a_wrong_value_is_refused_with_field_reason_and_row(
-    client: httpx.Client, server: Server, count, change: dict[str, Any], field: str, reason: str
+    client: Client, server: Server, count, change: dict[str, Any], field: str, reason: str
 ) -> None:
     wrong = {name: value for name, value in {**EXAMPLE, **change}.items() if value is not ...}
     before = len(server.predictions())
@@ -64,9 +64,8 @@ def test_a_wrong_value_is_refused_with_field_reason_and_row(
     "body",
     [b"", b"{", b"null", b'"text"', b"[1]", b"[[]]", b"\xff\xfe", b'{"carrier": "UA",}', b'{"a":' * 9999, b"[" * 99999],
 )
-@pytest.mark.parametrize("path", ["/predict", "/outcomes"])
-def test_what_is_no_object_is_refused(client: httpx.Client, path: str, body: bytes) -> None:
-    answer = client.post(path, content=body)
+def test_what_is_no_object_is_refused(client: Client, body: bytes) -> None:
+    answer = client.post("/predict", content=body)
     assert answer.status_code == 400
     assert answer.json()["detail"][0]["reason"]
 
@@ -77,10 +76,10 @@ def chunks() -> Iterator[bytes]:
 
 
 @pytest.mark.parametrize("how", ["announced", "chunked"])
-def test_a_body_of_a_hundred_megabytes_is_refused(client: httpx.Client, server: Server, how: str) -> None:
+def test_a_body_of_a_hundred_megabytes_is_refused(client: Client, server: Server, how: str) -> None:
     client.post("/predict", json=EXAMPLE)
-    (segment,) = server.events.glob("*.jsonl")
-    worker = Path("/proc", segment.name.partition("-")[0], "status")  # the process that logs
+    server.predictions()
+    worker = Path("/proc", str(server.worker()), "status")
     answer = httpx.post(f"{server.url}/predict", content=b" " * BIG if how == "announced" else chunks(), timeout=60)
     assert answer.status_code == 413
     assert str(LIMIT) in answer.json()["error"]

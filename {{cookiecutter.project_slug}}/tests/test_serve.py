@@ -17,19 +17,17 @@ from pathlib import Path
 import httpx
 import pytest
 from conftest import NOON, ROOT, configured, copy_of_bundle, ml, one_line
+from serving_parts import process
 
 from ml.contract import bundle as bundles
 from ml.contract import events
 from ml.contract.bundle import CORE, digest_of, dump
-from ml.contract.clock import Clock
-from ml.contract.schema import record_type
 from ml.errors import ContractError
-from ml.features.online import Online
-from ml.online.store import connect
+from ml.eventlog.read import logged, read
 from ml.problem.schema import EXAMPLE
 from ml.serving import server
 from ml.serving.endpoints import Endpoints
-from ml.serving.predictor import Observed, Predictor
+from ml.serving.process import Process
 
 
 @pytest.fixture
@@ -81,7 +79,8 @@ def eventually(true, patience: float = 60) -> bool:
 def served(bundle: tuple[str, str], store: Path) -> Iterator[tuple["subprocess.Popen[bytes]", str]]:
     """`ml serve` as a process of its own, as a person starts it, and where it answers."""
     port = server.free_port()
-    variables = {"ML_STORE_URL": str(store), "ML_RELEASE_BUNDLE": bundle[1]}
+    variables = {"ML_STORE_URL": str(store), "ML_RELEASE_BUNDLE": bundle[1], "ML_EVENTS_SPOOL": str(store / "spool")}
+    variables |= {"ML_SERVE_OUTCOMES_PORT": str(server.free_port())}
     command = [sys.executable, "-m", "ml", "serve", "--port", str(port)]
     with (store / "log").open("wb") as log:
         process = subprocess.Popen(command, cwd=ROOT, env={**os.environ, **variables}, stdout=log, stderr=log)
@@ -104,9 +103,12 @@ def test_ml_serve_lives_in_wall_time_and_leaves_no_process_when_told_to_end(serv
     assert refused.status_code == 400
     assert "wall time" in refused.json()["detail"][0]["reason"]
     answer = httpx.post(f"{url}/predict", json=EXAMPLE).json()
-    (event,) = events.read(store / "events" / "laptop")
-    assert event["request_id"] == answer["request_id"]
-    assert abs(event["time"] - datetime.now(UTC)) < timedelta(minutes=5)
+    rows = partial(read, str(store / "events/laptop"), events.PREDICTIONS)
+    assert eventually(lambda: len(rows(store / "spool/laptop")) == 1)
+    (row,) = rows(store / "spool/laptop").itertuples()
+    assert row.request_id == answer["request_id"]
+    assert abs(row.time - datetime.now(UTC)) < timedelta(minutes=5)
+    assert len(rows()) == 0, "its segment is open"
 
     said = (store / "log").read_text().splitlines()[0]
     assert said.startswith("serve     bundle ")
@@ -118,6 +120,8 @@ def test_ml_serve_lives_in_wall_time_and_leaves_no_process_when_told_to_end(serv
     assert process.wait(30) is not None
     assert eventually(lambda: not any(map(runs, started)), patience=10)
     assert not ready(url)
+    assert rows().request_id.tolist() == [answer["request_id"]], "what was open is closed and sent"
+    assert not list((store / "spool").rglob("*.arrow"))
 
 
 def test_no_service_runs_with_golden_records_that_score_otherwise(forged: tuple[Path, str]) -> None:
@@ -128,8 +132,9 @@ def test_no_service_runs_with_golden_records_that_score_otherwise(forged: tuple[
 
 def test_the_service_itself_is_not_ready_either(forged: tuple[Path, str], monkeypatch: pytest.MonkeyPatch) -> None:
     store, digest = forged
-    monkeypatch.setattr(server, "check", lambda host, port: digest)  # as a container does that starts BentoML itself
-    monkeypatch.setattr(server, "_wait", partial(server._wait, patience=20))
+    monkeypatch.setattr(server, "check", lambda host, *ports: digest)  # as a container does that starts BentoML itself
+    ended, end = list[int | None](), server._end
+    monkeypatch.setattr(server, "_end", lambda process: (ended.append(process.poll()), end(process)))
     variables = {"ML_STORE_URL": store, "ML_RELEASE_BUNDLE": digest, "BENTOML_CONTAINERIZED": "1"}
     with (
         configured(**variables),
@@ -138,6 +143,7 @@ def test_the_service_itself_is_not_ready_either(forged: tuple[Path, str], monkey
     ):
         pytest.fail("ready without proof")
     assert "golden records" in (store / "log").read_text()
+    assert ended[0] is not None, "it ends by itself, so that its pod is seen to crash"
 
 
 def test_a_bundle_that_was_altered_is_not_served(bundle: tuple[str, str], store: Path) -> None:
@@ -153,13 +159,28 @@ def test_a_port_in_use_is_named(bundle: tuple[str, str], store: Path) -> None:
         port = taken.getsockname()[1]
         line = one_line(ml("serve", "--port", port, ML_STORE_URL=store, ML_RELEASE_BUNDLE=bundle[1]))
     assert line.startswith(f"error: serve: 127.0.0.1:{port} cannot be used: Address already in use")
-    assert line.endswith("Choose another with --port")
+    assert line.endswith("Choose others with --port and [serve] outcomes_port")
 
 
-def test_an_event_log_that_cannot_be_written_stops_the_start(bundle: tuple[str, str], store: Path) -> None:
-    (store / "events").write_text("a file where a folder should be")
+def test_a_port_for_outcomes_that_is_in_use_is_named(bundle: tuple[str, str], store: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        variables = {"ML_STORE_URL": store, "ML_RELEASE_BUNDLE": bundle[1], "ML_SERVE_OUTCOMES_PORT": port}
+        line = one_line(ml("serve", "--port", server.free_port(), **variables))
+    assert line.startswith(f"error: serve: 127.0.0.1:{port} cannot be used: Address already in use")
+
+
+def test_a_spool_that_cannot_be_written_stops_the_start(bundle: tuple[str, str], store: Path) -> None:
+    (store / "spool").write_text("a file where a folder should be")
     line = one_line(ml("serve", ML_STORE_URL=store, ML_RELEASE_BUNDLE=bundle[1]))
-    assert line.startswith(f"error: store: {store}/events/laptop cannot be written")
+    assert line.startswith(f"error: store: {store}/spool/laptop cannot be written")
+
+
+def test_a_token_that_could_be_guessed_stops_the_start(bundle: tuple[str, str], store: Path) -> None:
+    (store / "secrets/senders").mkdir(parents=True)
+    (store / "secrets/senders/desk").write_text("guess")
+    line = one_line(ml("serve", ML_STORE_URL=store, ML_RELEASE_BUNDLE=bundle[1], ML_SERVE_SECRETS=store / "secrets"))
+    assert line.startswith(f"error: secrets: what {store}/secrets/senders/desk holds is shorter than 32 characters")
 
 
 def test_without_a_release_there_is_nothing_to_serve(store: Path) -> None:
@@ -175,23 +196,13 @@ def test_a_release_file_that_cannot_be_read_is_named(store: Path) -> None:
 
 
 def test_a_simulated_service_answers_only_once_it_was_told_the_time(bundle: tuple[str, str], tmp_path: Path) -> None:
-    online = Online(connect(str(tmp_path / "online")))
-    predictor = Predictor(bundles.load(*bundle), tmp_path, Clock("simulated"), online)
-    transport = httpx.ASGITransport(Endpoints(None, lambda: predictor))
-
-    async def ask() -> list[int]:
+    async def ask(served: Process) -> list[int]:
+        transport = httpx.ASGITransport(Endpoints(None, lambda: served))
         async with httpx.AsyncClient(transport=transport, base_url="http://service") as client:
             asked = [await client.post("/predict", json=EXAMPLE, headers=told) for told in ({}, NOON, {})]
             return [answer.status_code for answer in asked]
 
-    assert asyncio.run(ask()) == [400, 200, 200]
-    assert [event["time"].isoformat() for event in events.read(tmp_path)] == [NOON["X-Simulated-Time"]] * 2
-
-
-def test_a_restarted_service_takes_outcomes_of_what_it_answered_before(bundle: tuple[str, str], tmp_path: Path) -> None:
-    record = record_type().model_validate_json(json.dumps(EXAMPLE))
-    first = Predictor(bundles.load(*bundle), tmp_path, Clock("wall"), Online(connect(str(tmp_path / "online"))))
-    (answer,) = first.predict([record])
-    first.close()
-    again = Predictor(bundles.load(*bundle), tmp_path, Clock("wall"), Online(connect(str(tmp_path / "online"))))
-    assert again.observe([Observed(request_id=answer.request_id, outcome=True)]) == 1
+    with process(bundle, tmp_path, "simulated") as served:
+        assert asyncio.run(ask(served)) == [400, 200, 200]
+        served.log.flush()
+        assert [time.isoformat() for time in logged(events.PREDICTIONS).time] == [NOON["X-Simulated-Time"]] * 2

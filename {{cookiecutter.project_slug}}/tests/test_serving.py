@@ -5,9 +5,10 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import httpx
+import numpy as np
 import pandas as pd
 import pytest
-from conftest import NOON, Server, nothing_known
+from conftest import NOON, Client, Server, nothing_known
 
 from ml.contract import bundle as bundles
 from ml.contract import events
@@ -19,7 +20,7 @@ def many(records: pd.DataFrame, rows: int) -> list[dict[str, Any]]:
     return json_of_frame(records.iloc[:: len(records) // rows][:rows])
 
 
-def test_one_and_many_get_the_same_answers_in_order(client: httpx.Client, records: pd.DataFrame) -> None:
+def test_one_and_many_get_the_same_answers_in_order(client: Client, records: pd.DataFrame) -> None:
     sent = many(records, 40)
     together = client.post("/predict", json=sent).json()
     alone = [client.post("/predict", json=each).json() for each in sent]
@@ -34,7 +35,7 @@ def test_one_and_many_get_the_same_answers_in_order(client: httpx.Client, record
 
 
 def test_answers_are_what_the_bundle_says(
-    client: httpx.Client, server: Server, bundle: tuple[str, str], records: pd.DataFrame
+    client: Client, server: Server, bundle: tuple[str, str], records: pd.DataFrame
 ) -> None:
     sent, loaded = many(records, 100), bundles.load(*bundle)
     answers = client.post("/predict", json=sent).json()
@@ -45,23 +46,40 @@ def test_answers_are_what_the_bundle_says(
     assert {answer["bundle"] for answer in answers} == {server.digest}
 
 
-def test_every_prediction_is_logged_with_what_was_given_and_answered(client: httpx.Client, server: Server) -> None:
+def test_every_prediction_is_logged_with_what_was_given_and_answered(client: Client, server: Server) -> None:
     answer = client.post("/predict", json={**EXAMPLE, "aircraft_built": None, "tailnum": None}).json()
-    event = server.predictions()[answer["request_id"]]
-    assert event["time"].isoformat() == NOON["X-Simulated-Time"]
-    assert {name: event[name] for name in answer} == answer
-    assert list(event["features"]) == list(NAMES)
-    assert event["features"]["distance"] == EXAMPLE["distance"]
-    assert event["features"]["aircraft_age"] is None
-    assert event["features"]["tailnum"] == ""
+    row = server.predictions()[answer["request_id"]]
+    assert row["time"].isoformat() == NOON["X-Simulated-Time"]
+    assert {name: row[name] for name in answer} == answer
+    assert [name for name in row if name.startswith("features.")] == [f"features.{name}" for name in NAMES]
+    assert row["features.distance"] == EXAMPLE["distance"]
+    assert np.isnan(row["features.aircraft_age"])
+    assert row["features.tailnum"] == ""
+    assert [row[f"key.{name}"] for name in ("carrier", "flight", "origin", "dest")] == ["UA", 1545, "EWR", "IAH"]
+    assert row["key.scheduled_departure"] == datetime.fromisoformat(EXAMPLE["scheduled_departure"])
+    assert 0 < row["seconds"] < 60
+    assert (row["fallback"], row["degraded"], row["stored"]) == ("", False, False)
+
+
+def test_a_prediction_names_the_entity_by_a_hash_that_this_environment_alone_can_make(
+    client: Client, server: Server
+) -> None:
+    asked = [{**EXAMPLE, "tailnum": tailnum} for tailnum in ("N14228", "N24211", "N14228", None)]
+    answers = client.post("/predict", json=asked).json()
+    told = server.predictions()
+    one, other, again, by_flight = (told[answer["request_id"]]["entity"] for answer in answers)
+    assert one == again == events.entity("tailnum", "N14228")
+    assert other == events.entity("tailnum", "N24211")
+    assert by_flight == events.entity("flight", 1545.0)
+    assert len({one, other, by_flight}) == 3
 
 
 @pytest.mark.parametrize("path", ["/readyz", "/livez"])
-def test_it_says_that_it_is_ready_and_alive(client: httpx.Client, path: str) -> None:
+def test_it_says_that_it_is_ready_and_alive(client: Client, path: str) -> None:
     assert client.get(path).status_code == 200
 
 
-def test_openapi_has_the_example_and_the_bounds(client: httpx.Client) -> None:
+def test_openapi_has_the_example_and_the_bounds(client: Client) -> None:
     described = client.get("/docs.json").json()
     record = described["paths"]["/predict"]["post"]["requestBody"]["content"]["application/json"]["schema"]
     assert record["example"] == EXAMPLE
@@ -69,10 +87,10 @@ def test_openapi_has_the_example_and_the_bounds(client: httpx.Client) -> None:
     assert (record["properties"]["distance"]["minimum"], record["properties"]["distance"]["maximum"]) == (10, 10000)
     assert record["properties"]["carrier"]["pattern"] == "^[A-Z0-9]{2}$"
     assert "tailnum" not in record["required"]
-    assert "/outcomes" in described["paths"]
+    assert "/outcomes" not in described["paths"], "who predicts has no business there"
 
 
-def test_null_and_unknown_categories_are_served_and_counted(client: httpx.Client, server: Server, count) -> None:
+def test_null_and_unknown_categories_are_served_and_counted(client: Client, server: Server, count) -> None:
     asked = [("ml_missing_values_total", "aircraft_seats"), ("ml_missing_values_total", "aircraft_model")]
     asked += [("ml_unknown_categories_total", "dest"), ("ml_unknown_categories_total", "tailnum")]
     for name, feature in asked:
@@ -84,45 +102,21 @@ def test_null_and_unknown_categories_are_served_and_counted(client: httpx.Client
     assert count("ml_predictions_total", bundle=server.digest[:12]) == 3
 
 
-def test_absent_optional_fields_score_as_null_ones(client: httpx.Client) -> None:
+def test_absent_optional_fields_score_as_null_ones(client: Client) -> None:
     optional = {name for name, field in Flight.model_fields.items() if not field.is_required()}
     bare = {name: value for name, value in EXAMPLE.items() if name not in optional}
     absent, null = client.post("/predict", json=[bare, bare | dict.fromkeys(optional)]).json()
     assert absent["score"] == null["score"]
 
 
-def test_an_outcome_is_logged_for_its_prediction(client: httpx.Client, server: Server) -> None:
-    answers = client.post("/predict", json=[EXAMPLE, EXAMPLE]).json()
-    sent = [{"request_id": answer["request_id"], "outcome": bool(row)} for row, answer in enumerate(answers)]
-    later = {"X-Simulated-Time": "2013-04-02T12:00:00+00:00"}
-    assert client.post("/outcomes", json=sent, headers=later).json() == {"accepted": 2}
-    assert client.post("/outcomes", json=sent[0], headers=later).json() == {"accepted": 1}
-    found = [event for event in events.read(server.events) if event["kind"] == "outcome"][-3:]
-    assert [(event["request_id"], event["outcome"]) for event in found] == [
-        (each["request_id"], each["outcome"]) for each in [*sent, sent[0]]
-    ]
-    assert {event["time"].isoformat() for event in found} == {later["X-Simulated-Time"]}
-
-
-def test_one_unknown_request_among_outcomes_writes_none_of_them(client: httpx.Client, server: Server) -> None:
-    known = client.post("/predict", json=EXAMPLE).json()["request_id"]
-    before = list(events.read(server.events))
-    sent = [{"request_id": known, "outcome": True}, {"request_id": "nobody", "outcome": True}]
-    answer = client.post("/outcomes", json=sent)
-    assert answer.status_code == 404
-    assert answer.json()["detail"] == [{"field": "request_id", "reason": "no prediction has the id nobody"}]
-    assert list(events.read(server.events)) == before
-    assert client.post("/outcomes", json={**sent[0], "outcome": 1}).status_code == 400
-
-
 @pytest.mark.parametrize("told", ["noon", "2013-04-01T12:00:00", "é"])
-def test_a_simulated_time_that_is_none_is_refused(client: httpx.Client, told: str) -> None:
+def test_a_simulated_time_that_is_none_is_refused(client: Client, told: str) -> None:
     answer = client.post("/predict", json=EXAMPLE, headers={"X-Simulated-Time": told.encode()})
     assert answer.status_code == 400
     assert answer.json()["detail"][0]["field"] == "x-simulated-time"
 
 
-def test_simulated_time_is_as_told_and_never_goes_far_back(client: httpx.Client, server: Server) -> None:
+def test_simulated_time_is_as_told_and_never_goes_far_back(client: Client, server: Server) -> None:
     noon = datetime.fromisoformat(NOON["X-Simulated-Time"])
     late, long_ago = ({"X-Simulated-Time": (noon + timedelta(days=apart)).isoformat()} for apart in (1, -8))
     client.post("/predict", json=EXAMPLE, headers=late)
@@ -133,23 +127,32 @@ def test_simulated_time_is_as_told_and_never_goes_far_back(client: httpx.Client,
     assert "start the service anew" in refused.json()["detail"][0]["reason"]
 
 
-def test_predictions_are_answered_and_losses_counted_while_the_log_cannot_be_written(
-    client: httpx.Client, server: Server, count
+def test_while_the_log_cannot_be_written_predictions_wait_in_memory_and_outcomes_are_refused(
+    client: Client, observer: httpx.Client, server: Server, count
 ) -> None:
-    (segment,) = server.events.glob("*.jsonl")
-    worker, size = int(segment.name.partition("-")[0]), segment.stat().st_size
+    client.post("/predict", json=EXAMPLE)
+    before, worker = len(server.predictions()), server.worker()
     count("ml_lost_events_total")
-    limits = resource.prlimit(worker, resource.RLIMIT_FSIZE, (size + 100, resource.RLIM_INFINITY))  # a full disk
+    limits = resource.prlimit(worker, resource.RLIMIT_FSIZE, (20, resource.RLIM_INFINITY))  # a full disk
     try:
         answers = client.post("/predict", json=[EXAMPLE] * 3)
-        outcome = client.post("/outcomes", json={"request_id": answers.json()[0]["request_id"], "outcome": True})
+        outcome = {"request_id": answers.json()[0]["request_id"], "outcome": True}
+        refused = observer.post("/outcomes", json=outcome)
+        state = client.get("/readyz")
+        metrics = client.get("/metrics").text
+        seen = len(server.predictions())
     finally:
         resource.prlimit(worker, resource.RLIMIT_FSIZE, limits)
-    assert (answers.status_code, outcome.status_code) == (200, 503)
-    assert "send them again" in outcome.json()["error"]
-    assert count("ml_lost_events_total") == 3
-    assert segment.stat().st_size == size
-    after = client.post("/predict", json=EXAMPLE).json()["request_id"]
+    assert (answers.status_code, refused.status_code) == (200, 503)
+    assert "send them again" in refused.json()["error"]
+    assert (state.status_code, state.json()["status"]) == (200, "degraded")
+    assert "File too large" in state.json()["event_log"]
+    assert "ml_event_log_up 0.0" in metrics
+    assert seen == before
+    assert observer.post("/outcomes", json=outcome).status_code == 200
     found = server.predictions()
-    assert after in found
-    assert not {answer["request_id"] for answer in answers.json()} & set(found)
+    assert len(found) == before + 3
+    assert {answer["request_id"] for answer in answers.json()} <= set(found)
+    assert count("ml_lost_events_total") == 0
+    assert client.get("/readyz").json()["status"] == "ready"
+    assert "ml_event_log_up 1.0" in client.get("/metrics").text

@@ -11,12 +11,12 @@ import numpy as np
 import pandas as pd
 import pytest
 from conftest import configured, ml
+from serving_parts import answers, process
 
-from ml.contract import bundle as bundles
 from ml.contract import events
 from ml.contract.bundle import Bundle
-from ml.contract.clock import Clock
 from ml.contract.schema import record_type
+from ml.eventlog.read import logged
 from ml.features import materialize, table, updater
 from ml.features.definition import Feature
 from ml.features.group import groups_of
@@ -27,35 +27,34 @@ from ml.monitoring.skew import Skew, compare
 from ml.online.store import connect
 from ml.problem import schema
 from ml.problem.features import FEATURES
-from ml.serving.predictor import Predictor
 
 DAY = date(2013, 4, 10)
 MOMENTS = [datetime(2013, 4, 10, hour, 7, tzinfo=UTC) for hour in (9, 13, 17, 21)]
 
 
-def served(bundle: tuple[str, str], lake: str, folder: Path, features: tuple[Feature, ...] = FEATURES) -> list[Any]:
+def served(bundle: tuple[str, str], lake: str, folder: Path, features: tuple[Feature, ...] = FEATURES) -> pd.DataFrame:
     """Return what a service logs that computes `features`, over a day of real flights and events."""
     groups = groups_of(features)
     numbers = tuple(feature for feature in features if feature.kind == "number")
     records = records_of(lake, [DAY])
     due = schema.predicted_at(columns_of_frame(records))
-    folder.mkdir()
     with pytest.MonkeyPatch.context() as patch, closing(connect(str(folder / "online"))) as store:
         patch.setattr(Bundle, "replay_golden", lambda self: 64)  # it would refuse to serve some of these features
         patch.setattr(table, "NUMBERS", numbers)
         for module in (updater, materialize):
             patch.setattr(module, "GROUPS", groups)
-        feed, clock = materialize.Feed(lake, store, DAY), Clock("simulated")
-        predictor = Predictor(bundles.load(*bundle), folder, clock, Online(store, groups))
-        for moment in MOMENTS:
-            feed.up_to(int(moment.timestamp()))
-            clock.set(moment)
-            near = np.abs((due - np.datetime64(moment.replace(tzinfo=None))) / np.timedelta64(1, "m")) < 30
-            sent = [record_type().model_validate_json(json.dumps(each)) for each in json_of_frame(records[near])]
-            assert len(sent) > 20
-            predictor.predict(sent)
-        predictor._log.close()
-    return list(events.read(folder))
+        feed = materialize.Feed(lake, store, DAY)
+        with process(bundle, folder / "store", "simulated") as serving:
+            serving.predictor.online = Online(store, groups)
+            for moment in MOMENTS:
+                feed.up_to(int(moment.timestamp()))
+                serving.clock.set(moment)
+                near = np.abs((due - np.datetime64(moment.replace(tzinfo=None))) / np.timedelta64(1, "m")) < 30
+                sent = [record_type().model_validate_json(json.dumps(each)) for each in json_of_frame(records[near])]
+                assert len(sent) > 20
+                answers(serving, sent)
+            serving.log.flush()
+            return logged(events.PREDICTIONS)
 
 
 def changed(name: str, **window: Any) -> tuple[Feature, ...]:
@@ -74,11 +73,10 @@ def computed(name: str, compute: Any) -> tuple[Feature, ...]:
 def test_nothing_differs_between_what_is_served_and_the_offline_path(
     bundle: tuple[str, str], lake: str, tmp_path: Path
 ) -> None:
-    logged = served(bundle, lake, tmp_path / "served")
-    assert compare(lake, logged) == Skew(len(logged), 0, [])
+    told = served(bundle, lake, tmp_path / "served")
+    assert compare(lake, told) == Skew(len(told), 0, [])
     for feature in WINDOWED:
-        told = [event["features"][feature.name] for event in logged]
-        assert sum(value is not None for value in told) > len(told) / 3, f"{feature.name} is hardly ever known"
+        assert told[f"features.{feature.name}"].notna().mean() > 1 / 3, f"{feature.name} is hardly ever known"
 
 
 @pytest.mark.parametrize(
@@ -121,18 +119,18 @@ def test_an_event_that_reached_the_store_too_late_is_a_skew_of_its_group_alone(
         return between(self, kind, since - hour, until - hour)
 
     monkeypatch.setattr(materialize.Archive, "between", delayed)
-    logged = served(bundle, lake, tmp_path / "served")
+    told = served(bundle, lake, tmp_path / "served")
     monkeypatch.undo()
     weather = {each.name for each in WINDOWED if each.window.events.__name__ == "Weather"}
-    found = {each.feature for each in compare(lake, logged).differing}
+    found = {each.feature for each in compare(lake, told).differing}
     assert "temperature" in found
     assert found <= weather
 
 
 def test_requests_whose_record_the_lake_lacks_are_counted(bundle: tuple[str, str], lake: str, tmp_path: Path) -> None:
-    logged = served(bundle, lake, tmp_path / "served")
-    logged[3]["key"]["flight"] = 9999.0
-    assert compare(lake, logged)[:2] == (len(logged) - 1, 1)
+    told = served(bundle, lake, tmp_path / "served")
+    told.loc[3, "key.flight"] = 9999.0
+    assert compare(lake, told)[:2] == (len(told) - 1, 1)
 
 
 def test_a_feature_from_the_future_of_the_history_reaches_no_record(lake: str, tmp_path: Path) -> None:

@@ -37,7 +37,13 @@ OTHER = {
     "score.ttl_hours": 6.5,
     "serve.host": "0.0.0.0",
     "serve.port": 8080,
+    "serve.outcomes_port": 8081,
     "serve.clock": "simulated",
+    "serve.drain_seconds": 10.0,
+    "serve.secrets": "/run/secrets/ml",
+    "events.url": "s3://bucket/events",
+    "events.spool": "/elsewhere/spool",
+    "events.segment_seconds": 5.0,
     "monitor.window_days": 14,
     "demo.replays": [["2013-05-01", "2013-05-07"]],
 }
@@ -81,6 +87,11 @@ def test_a_variable_overrides_its_key(key: str) -> None:
         ("ML_SERVE_PORT", "http", "serve.port"),
         ("ML_SERVE_PORT", "70000", "serve.port"),
         ("ML_SERVE_CLOCK", "sundial", "serve.clock"),
+        ("ML_SERVE_OUTCOMES_PORT", "0", "serve.outcomes_port"),
+        ("ML_SERVE_DRAIN_SECONDS", "-1", "serve.drain_seconds"),
+        ("ML_SERVE_SECRETS", "", "serve.secrets"),
+        ("ML_EVENTS_SPOOL", "", "events.spool"),
+        ("ML_EVENTS_SEGMENT_SECONDS", "0", "events.segment_seconds"),
         ("ML_DATA_SINCE", "January", "data.since"),
         ("ML_RELEASE_ENVIRONMENT", "../staging", "release.environment"),
         ("ML_RELEASE_BUNDLE", "newest", "release.bundle"),
@@ -100,15 +111,15 @@ def test_a_bad_value_is_refused_with_its_key(variable: str, value: str, key: str
 
 @pytest.mark.parametrize(
     ("added", "named"),
-    [('[serve]\nprot = 1\nhost = ""\nport = 1\nclock = "wall"', "serve.prot"), ("[extra]", "extra"), ("[", "project")],
+    [("[serve]\nprot = 1", "serve.prot"), ("[extra]", "extra"), ("[", "project")],
 )
 def test_what_nothing_reads_in_project_toml_is_refused(
     added: str, named: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     whole = (ml.settings.ROOT / "project.toml").read_text()
-    if added.startswith("[serve]"):
-        whole = whole.replace("[serve]", "[serving-as-it-was]")
-    (tmp_path / "project.toml").write_text(f"{whole}\n{added}\n")
+    table = added.partition("\n")[0]
+    told = whole.replace(table, added) if f"\n{table}\n" in whole else f"{whole}\n{added}\n"
+    (tmp_path / "project.toml").write_text(told)
     monkeypatch.setattr(ml.settings, "ROOT", tmp_path)
     with configured(), pytest.raises(ContractError, match=rf"^settings: {named}"):
         settings()
@@ -169,6 +180,14 @@ def test_what_the_framing_lacks_or_has_too_much_is_named(framed, line: str, inst
     framed(FRAMING.read_text().replace(line, instead))
     with pytest.raises(ContractError, match=rf"^framing: {named}.*Edit ml/problem/framing\.toml, line \d+$"):
         framing()
+
+
+def test_the_event_log_lies_below_the_store_or_where_it_is_told_and_its_spool_on_this_node() -> None:
+    with configured(ML_STORE_URL="s3://bucket/store", ML_EVENTS_SPOOL="spool", ML_RELEASE_ENVIRONMENT="staging"):
+        assert settings().events_url == "s3://bucket/store/events/staging"
+        assert settings().spool == ml.settings.ROOT / "spool" / "staging"
+    with configured(ML_STORE_URL="/store", ML_EVENTS_URL="s3://bucket/log"):
+        assert settings().events_url == "s3://bucket/log/laptop"
 
 
 def test_the_threshold_is_where_acting_becomes_cheaper(framed) -> None:

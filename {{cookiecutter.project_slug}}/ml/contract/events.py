@@ -4,8 +4,8 @@ A prediction is also its exposure: it names the experiment, the arm and the enti
 personal are hashed or left out before anything is written.
 """
 
-import hashlib
 import os
+import zlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from ml.contract import schema
 from ml.contract.secrets import digest
+from ml.errors import ContractError
 from ml.features.definition import Array, Columns
 from ml.features.table import CATEGORIES, MISSING, NUMBERS, Inputs
 from ml.problem.schema import KEY as IDENTITY
@@ -27,9 +28,16 @@ Kinds = Mapping[str, str]
 TYPES = {"category": "text", "number": "number", "time": "time"}
 ENTITY = {"experiment": "text", "arm": "text", "entity": "text"}
 
-LOGGED_KEY = tuple(name for name in IDENTITY if PERSONAL.get(name) != "drop")
-LOGGED = tuple(each for each in (*NUMBERS, *CATEGORIES) if PERSONAL.get(each.field or "") != "drop")
+_FIELDS = {each.name: each.kind for each in schema.columns()}
+if _wrong := {name: how for name, how in PERSONAL.items() if name not in _FIELDS or how not in ("hash", "drop")}:
+    mend = f'{schema.MEND}: a field of the record, and "hash" or "drop"'
+    raise ContractError("schema", f"PERSONAL says {_wrong}", mend)
 
+LOGGED_KEY = tuple(name for name in IDENTITY if PERSONAL.get(name) != "drop")
+# A number that is personal is left out either way: nothing can be computed with its hash.
+LOGGED = tuple(each for each in NUMBERS if each.field not in PERSONAL) + tuple(
+    each for each in CATEGORIES if PERSONAL.get(each.field or "") != "drop"
+)
 TABLES: Mapping[str, Kinds] = {
     # `time` is also the moment as of which windowed features were read; `degraded` says that the online store did not
     # answer then, `stored` that a batch run had made the score before, and `fallback` who answered for a model that
@@ -38,7 +46,7 @@ TABLES: Mapping[str, Kinds] = {
         **{"request_id": "text", "time": "time", "bundle": "text", "score": "number", "decision": "flag"},
         **{"seconds": "number", "fallback": "text", "plan": "text", "degraded": "flag", "stored": "flag"},
         **ENTITY,
-        **{KEY + each.name: TYPES[each.kind] for each in schema.columns() if each.name in LOGGED_KEY},
+        **{KEY + name: "text" if name in PERSONAL else TYPES[_FIELDS[name]] for name in LOGGED_KEY},
         **{FEATURES + each.name: "single" if each.kind == "number" else "text" for each in LOGGED},
     },
     # `error` says why a shadow has no score: "timeout", "error", "shed" for want of time, or "" where it has one.
@@ -67,7 +75,7 @@ def is_request_id(text: str, environment: str) -> bool:
 
 
 def _check(drawn: str, environment: str) -> str:
-    return hashlib.sha256(f"{environment}:{drawn}".encode()).hexdigest()[:8]
+    return f"{zlib.crc32(drawn.encode(), zlib.crc32(environment.encode())):08x}"
 
 
 def key_columns(records: Columns) -> dict[str, Array]:
@@ -94,17 +102,18 @@ def _told(field: str | None, values: Array) -> Array:
 
 def hashed(value: Any) -> Any:
     """Return what the log holds of a personal value: a keyed hash that only this environment can make again."""
-    return value if value is None or value == MISSING else digest("personal", str(value))
+    if value is None or value != value:
+        return None
+    return digest("personal", str(value)) if value != MISSING else value
 
 
 def entities(fields: Sequence[str], records: Columns) -> NDArray[np.object_]:
     """Return the hashed entity of each record: of the first field that has a value, None where none has."""
-    named = np.full(len(records[fields[0]]), None, dtype=object)
+    named: list[str | None] = [None] * len(records[fields[0]])
     for field in fields:
-        for row, value in enumerate(records[field].tolist()):
-            if named[row] is None and value is not None and value == value:
-                named[row] = entity(field, value)
-    return named
+        pairs = zip(named, records[field].tolist(), strict=True)
+        named = [told or (None if value is None or value != value else entity(field, value)) for told, value in pairs]
+    return np.array(named, dtype=object)
 
 
 def entity(field: str, value: Any) -> str:

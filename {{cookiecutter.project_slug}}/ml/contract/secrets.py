@@ -6,7 +6,9 @@ On a laptop they are made when they are first asked for.
 import hashlib
 import os
 import secrets
-from functools import cache
+import tempfile
+from contextlib import suppress
+from functools import cache, lru_cache
 from pathlib import Path
 
 from ml.errors import ContractError
@@ -25,20 +27,22 @@ def salt() -> bytes:
 
 def digest(purpose: str, text: str) -> str:
     """Return 32 hex digits of a text that only who knows the salt can make, other ones for each purpose."""
-    keyed = hashlib.blake2b(text.encode(), key=salt(), person=purpose.encode(), digest_size=16)
-    return keyed.hexdigest()
+    return _keyed(salt(), purpose, text)
+
+
+@lru_cache(maxsize=100_000)  # busy entities come up often
+def _keyed(key: bytes, purpose: str, text: str) -> str:
+    return hashlib.blake2b(text.encode(), key=key, person=purpose.encode(), digest_size=16).hexdigest()
 
 
 def senders() -> dict[str, str]:
-    """Return who may send outcomes, by token; raises ContractError for a token that could be guessed."""
-    folder, found = _folder() / SENDERS, {}
+    """Return who may send outcomes, by token; raises ContractError for tokens that are equal, or could be guessed."""
+    folder, found = _folder() / SENDERS, dict[str, str]()
     if not any(folder.glob("[!.]*")):
         token()
     for file in sorted(folder.glob("[!.]*")):
-        secret = file.read_text().strip()
-        if len(secret) < 32:
-            raise ContractError("secrets", f"the token in {file} is shorter than 32 characters", "Make a random one")
-        found[secret] = file.name
+        if (sender := found.setdefault(_read(file), file.name)) != file.name:
+            raise ContractError("secrets", f"{sender} and {file.name} have one token", f"Give each its own in {folder}")
     return found
 
 
@@ -51,16 +55,25 @@ def _folder() -> Path:
     return settings().secrets
 
 
+def _read(file: Path) -> str:
+    """Return a secret; raises ContractError where it could be guessed."""
+    secret = file.read_text().strip()
+    if len(secret) < 32:
+        raise ContractError("secrets", f"what {file} holds is shorter than 32 characters", "Make a random one")
+    return secret
+
+
 def _made(file: Path) -> str:
-    """Return a secret, a random one where there was none."""
+    """Return a secret, a random one where there was none; of several who make it at once, all get the same."""
     try:
-        file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        with os.fdopen(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as made:
-            made.write(secrets.token_urlsafe(32))
-    except FileExistsError:
-        pass
-    except OSError as error:
         if not file.exists():
-            mend = "Mount a Secret there, see docs/serving.md"
-            raise ContractError("secrets", f"{file} cannot be made: {error.strerror}", mend) from error
-    return file.read_text().strip()
+            file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+            with tempfile.NamedTemporaryFile("w", dir=file.parent, prefix=".") as whole:  # for its owner alone
+                whole.write(secrets.token_urlsafe(32))
+                whole.flush()
+                with suppress(FileExistsError):
+                    os.link(whole.name, file)
+    except OSError as error:
+        mend = "Mount a Secret there, see docs/serving.md"
+        raise ContractError("secrets", f"{file} cannot be made: {error.strerror}", mend) from error
+    return _read(file)

@@ -1,14 +1,16 @@
 """Writes the event log off the hot path: a bounded buffer, and one thread that empties it into open segments.
 
 Who appends never waits and never fails. What the process had buffered when it was killed is lost, so at most WINDOW
-seconds; what cannot be written waits in the buffer, and is counted as lost once that is full.
+seconds; what cannot be written waits in memory, and what there is no room for is counted as lost.
 """
 
 import logging
 import threading
-from collections import defaultdict
-from collections.abc import Callable
+from collections import defaultdict, deque
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+
+import pyarrow as pa
 
 from ml.eventlog import segments
 from ml.eventlog.segments import Part
@@ -16,7 +18,7 @@ from ml.eventlog.shipping import Shipping
 from ml.eventlog.spool import OpenSegment
 
 WINDOW = 0.2  # seconds between two writes
-CAPACITY = 100_000  # rows in the buffer
+CAPACITY = 100_000  # rows in memory
 
 logger = logging.getLogger("ml.events")
 
@@ -28,7 +30,8 @@ class EventLog:
         self._spool, self._seconds, self._lost = spool, seconds, lost
         self._lock, self._wake = threading.Lock(), threading.Event()
         self._buffer: list[tuple[str, Part, int]] = []
-        self._rows = 0
+        self._batches: deque[tuple[str, pa.RecordBatch]] = deque()  # built once, however often their writing is tried
+        self._rows = 0  # in the buffer and in batches
         self._waiting: list[threading.Event] = []
         self._open: dict[str, OpenSegment] = {}
         self._closing = False
@@ -37,14 +40,15 @@ class EventLog:
         self._writer = threading.Thread(target=self._write, name="event log", daemon=True)
         self._writer.start()
 
-    def append(self, table: str, part: Part, rows: int) -> None:
-        """Take rows of a table; what the buffer has no room for is lost, and counted."""
+    def append(self, table: str, part: Part, rows: int) -> bool:
+        """Take rows of a table, and say whether there was room for them; else they are lost, and counted."""
         with self._lock:
             if fits := self._rows + rows <= CAPACITY:
                 self._buffer.append((table, part, rows))
                 self._rows += rows
         if not fits:
             self._lost(rows)
+        return fits
 
     def flush(self, patience: float = 5) -> None:
         """Return once all that was appended is in a segment; raises OSError where that fails, or takes longer."""
@@ -75,33 +79,48 @@ class EventLog:
                 self._shipping.wake()
 
     def _empty(self) -> None:
-        """Write what is buffered, a batch a table; what cannot be written goes back."""
+        """Write what is buffered, a batch a table; what cannot be written is tried again the next time."""
         with self._lock:
-            taken, self._buffer, self._rows = self._buffer, [], 0
+            taken, self._buffer = self._buffer, []
             waiting, self._waiting = self._waiting, []
         by_table = defaultdict(list)
         for table, part, count in taken:
             by_table[table].append((part, count))
+        for table, told in by_table.items():
+            self._batches.extend(self._whole(table, told))
         try:
-            for table, told in list(by_table.items()):
-                parts, counts = zip(*told, strict=True)
-                self._segment(table).append(segments.batch(table, parts, counts))
-                del by_table[table]
-            if taken and self.failing:
+            while self._batches:
+                table, rows = self._batches[0]
+                self._segment(table).append(rows)
+                self._batches.popleft()
+                self._let_go(len(rows))
+            if self.failing:
                 logger.warning("the event log is written again")
                 self.failing = None
         except OSError as error:
             if not self.failing:
                 logger.error("the event log cannot be written, and waits in memory: %s", error)
             self.failing = error.strerror or str(error)
-            self._put_back([(table, part, count) for table, told in by_table.items() for part, count in told])
         for each in waiting:
             each.set()
 
-    def _put_back(self, rows: list[tuple[str, Part, int]]) -> None:
+    def _whole(self, table: str, told: Sequence[tuple[Part, int]]) -> Iterator[tuple[str, pa.RecordBatch]]:
+        """Yield parts as one batch; a part that is none of this table costs its own rows and no others."""
+        parts, counts = zip(*told, strict=True)
+        try:
+            yield table, segments.batch(table, parts, counts)
+        except Exception:
+            if len(told) > 1:
+                for each in told:
+                    yield from self._whole(table, [each])
+                return
+            logger.exception("%d rows are none of the table %s", counts[0], table)
+            self._let_go(counts[0])
+            self._lost(counts[0])
+
+    def _let_go(self, rows: int) -> None:
         with self._lock:
-            self._buffer = rows + self._buffer
-            self._rows += sum(count for _, _, count in rows)
+            self._rows -= rows
 
     def _segment(self, table: str) -> OpenSegment:
         if table not in self._open:

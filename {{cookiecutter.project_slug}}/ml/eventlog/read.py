@@ -26,9 +26,8 @@ def read(url: str, table: str, here: Path | None = None) -> pd.DataFrame:
     `here` is this node's spool: what lies only there is read as well. Raises ContractError for what is no segment.
     """
     growing = {} if here is None else {name: spool.read(here, table, name) for name in spool.names(here, table)}
-    found = {name: rows for name, rows in growing.items() if rows is not None} | closed(
-        url, table
-    )  # one sent meanwhile
+    found = {name: rows for name, rows in growing.items() if rows is not None}
+    found |= closed(url, table)  # after the spool: what was sent meanwhile is there
     parts = [found[name] for name in sorted(found)]
     frame: pd.DataFrame = segments.together([segments.empty(table), *parts]).to_pandas()
     return frame[[*TABLES[table], *(name for name in frame if name not in TABLES[table])]]

@@ -11,6 +11,7 @@ from typing import Any, BinaryIO
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from ml.contract.events import TABLES
@@ -76,7 +77,10 @@ def stream(rows: pa.RecordBatch, begin: bool) -> bytes:
 
 
 def read_open(file: BinaryIO) -> pa.Table | None:
-    """Return the whole batches of an open segment; None where not even its schema is whole."""
+    """Return the whole batches of an open segment; None where not even its schema is whole.
+
+    What a damaged disk gives back is not believed: to read it could end the process.
+    """
     found: list[pa.RecordBatch] = []
     try:
         reader = pa.ipc.open_stream(io.BytesIO(file.read()))
@@ -84,7 +88,9 @@ def read_open(file: BinaryIO) -> pa.Table | None:
         return None
     while True:
         try:
-            found.append(reader.read_next_batch())
+            rows = reader.read_next_batch()
+            rows.validate(full=True)
+            found.append(rows)
         except (StopIteration, pa.ArrowInvalid, OSError):
             return pa.Table.from_batches(found, reader.schema)
 
@@ -99,11 +105,23 @@ def closed(rows: pa.Table, replaces: Sequence[str] = ()) -> bytes:
 
 def read_closed(content: bytes) -> tuple[pa.Table, set[str]]:
     """Return the rows of a closed segment, and the names of those whose place it takes."""
-    rows = pq.read_table(io.BytesIO(content))
+    rows = pq.ParquetFile(io.BytesIO(content)).read(use_threads=False)  # threads may abort a process that ends soon
     replaces = (rows.schema.metadata or {}).get(REPLACES, b"").decode().split("\n")
     return rows.replace_schema_metadata(None), set(filter(None, replaces))
 
 
 def together(parts: Sequence[pa.Table]) -> pa.Table:
-    """Return the rows of several segments; a column that one lacks is null there."""
-    return pa.concat_tables(parts, promote_options="permissive")
+    """Return the rows of several segments; a column that one lacks is null there.
+
+    A column that was once a number and once a text, for its definition changed, is a text.
+    """
+    texts = {field.name for part in parts for field in part.schema if field.type == TYPES["text"]}
+    return pa.concat_tables([_as_texts(part, texts) for part in parts], promote_options="permissive")
+
+
+def _as_texts(part: pa.Table, texts: set[str]) -> pa.Table:
+    for place, field in enumerate(part.schema):
+        if field.name in texts and field.type != TYPES["text"]:
+            known = pc.if_else(pc.equal(part[place], part[place]), part[place], None)  # NaN is no text
+            part = part.set_column(place, field.name, known.cast(TYPES["text"]))
+    return part

@@ -39,8 +39,8 @@ class Shipping:
     def _run(self) -> None:
         closing = False
         while not closing:
-            closing = self._closing
             self._wake.clear()
+            closing = self._closing  # read after that, else its wake-up could be the one that was cleared
             try:
                 send(self._folder, self._url)
                 self._failing = False

@@ -31,9 +31,18 @@ class Endpoints:
         """Answer what is ours, and pass everything else on."""
         if scope["type"] == "lifespan":
             self._move_in_front(scope["app"])
-            await self._app(scope, receive, self._process().with_lifespan(send))
+            await self._app(scope, receive, self._once_begun(send))
         else:
             await self._serve(self._app, scope, receive, send)
+
+    def _once_begun(self, send: Send) -> Send:
+        """Return `send` with our start and end; a process that must not serve begins none, and the server says so."""
+
+        async def passing(message: Message) -> None:
+            done = message["type"].endswith(".complete")
+            await (self._process().with_lifespan(send) if done else send)(message)
+
+        return passing
 
     def _move_in_front(self, application: Any) -> None:
         behind = application.middleware_stack

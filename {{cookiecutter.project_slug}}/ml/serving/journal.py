@@ -61,7 +61,7 @@ class Journal:
 
 def _exposure(turn: Turn, arms: NDArray[np.int64]) -> dict[str, NDArray[np.object_]]:
     """Return who was in which experiment and arm: nobody outside of one, and no record without an entity."""
-    experiments, named = np.full((2, len(turn)), None, dtype=object)
+    experiments, named = np.empty((2, len(turn)), dtype=object)  # of None
     if turn.plan.experiment is not None:
         there = turn.entities != None  # noqa: E711 - elementwise
         experiments[there], named[there] = turn.plan.experiment.name, turn.plan.arms[arms[there]]

@@ -72,9 +72,9 @@ class Outcomes:
         self._refuse_unknown(observed)
         ids, outcomes = [each.request_id for each in observed], [each.outcome for each in observed]
         part = {"request_id": ids, "time": self._clock.now(), "outcome": outcomes, "sender": sender}
-        if ids:
-            self._log.append(events.OUTCOMES, part, len(ids))
         try:
+            if not self._log.append(events.OUTCOMES, part, len(ids)):
+                raise OSError("too much waits to be written")
             await asyncio.to_thread(self._log.flush)
         except OSError as error:
             raise Refused(503, f"outcomes cannot be written now: {error}; send them again") from error

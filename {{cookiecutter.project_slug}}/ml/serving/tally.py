@@ -1,6 +1,7 @@
 """Counts what was answered, many turns at once: one by one, counting would cost more than scoring does."""
 
 import asyncio
+from collections import Counter
 from collections.abc import Callable, Sequence
 from itertools import groupby
 from typing import Any
@@ -62,10 +63,10 @@ def _count_features(turns: Sequence[Turn]) -> None:
     absent = np.isnan(_every(turns, lambda turn: turn.given.numbers)).sum(axis=0)
     for feature, times in zip(NUMBERS, absent.tolist(), strict=True):
         counters.MISSING.labels(feature.name).inc(times)
-    for feature, values in zip(CATEGORIES, _every(turns, lambda turn: turn.given.categories).T.tolist(), strict=True):
-        counters.MISSING.labels(feature.name).inc(values.count(MISSING))
-        known = turns[0].plan.known[feature.name] | {MISSING}
-        counters.UNKNOWN.labels(feature.name).inc(sum(value not in known for value in values))
+    for feature, values in zip(CATEGORIES, _every(turns, lambda turn: turn.given.categories).T, strict=True):
+        counts, known = Counter(values.tolist()), turns[0].plan.known[feature.name]
+        counters.MISSING.labels(feature.name).inc(counts.pop(MISSING, 0))
+        counters.UNKNOWN.labels(feature.name).inc(sum(counts[value] for value in counts.keys() - known))
     for name in turns[0].known.features:
         unknown = sum(int(np.isnan(turn.known.features[name]).sum()) for turn in turns)
         counters.DEFAULTS.labels(name).inc(unknown)

@@ -58,6 +58,7 @@ class Examination(BaseModel):
 Record = Examination
 EVENTS = ()
 KEY = ("examination",)
+PERSONAL = {"examination": "hash", "mean_symmetry": "drop"}  # whose it is, and what the model alone may know
 
 A_DAY = np.timedelta64(1, "D")
 
