@@ -43,10 +43,8 @@ def batch(table: str, parts: Sequence[Part], rows: Sequence[int]) -> pa.RecordBa
 def _column(kind: str, values: Sequence[Any], rows: Sequence[int]) -> pa.Array:
     """Return one column. `pa.array` would do, and would import pandas, which serving does without."""
     if kind == "text":
-        texts = pa.lib.StringBuilder()
-        for each, count in zip(values, rows, strict=True):
-            texts.append_values(each.tolist() if isinstance(each, np.ndarray) else _spread(each, count))
-        return texts.finish()
+        texts = [one for each, count in zip(values, rows, strict=True) for one in _spread(each, count)]
+        return _same(texts[0], len(texts)) if texts.count(texts[0]) == len(texts) else _texts(texts)
     parts = (
         each if isinstance(each, np.ndarray) else np.array([_plain(one) for one in _spread(each, count)], DTYPES[kind])
         for each, count in zip(values, rows, strict=True)
@@ -56,7 +54,24 @@ def _column(kind: str, values: Sequence[Any], rows: Sequence[int]) -> pa.Array:
     return pa.Array.from_buffers(TYPES[kind], len(whole), [None, pa.py_buffer(content.view(np.uint8))])
 
 
+def _texts(values: Sequence[str | None]) -> pa.Array:
+    built = pa.lib.StringBuilder()
+    built.append_values(values)
+    return built.finish()
+
+
+def _same(text: str | None, count: int) -> pa.Array:
+    """Return one text many times, as bundle and plan are: a fifth of the columns, for a tenth of the price."""
+    if text is None:
+        return pa.nulls(count, TYPES["text"])
+    written = text.encode()
+    ends = np.arange(count + 1, dtype=np.int32) * np.int32(len(written))
+    return pa.Array.from_buffers(TYPES["text"], count, [None, pa.py_buffer(ends), pa.py_buffer(written * count)])
+
+
 def _spread(value: Any, count: int) -> list[Any]:
+    if isinstance(value, np.ndarray):
+        return list(value.tolist())
     return value if isinstance(value, list) else [value] * count
 
 

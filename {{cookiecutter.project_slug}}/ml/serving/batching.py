@@ -1,13 +1,12 @@
 """Tick batching: requests that a turn of the event loop brings are scored by one call of the model.
 
-Nobody waits for a clock. A turn ends as soon as one pass of the loop has brought nothing more: who comes alone is scored
-at once, and under load each pays a fraction of what features, graph and log cost one request alone.
+Nobody waits for a clock. A turn ends as soon as one pass of the loop has brought nothing more: who comes alone is
+scored at once, and under load each pays a fraction of what features, graph and log cost one request alone.
 """
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import Any, NamedTuple
-
 
 MOST = 64  # requests in a turn, so that it ends
 
