@@ -267,7 +267,8 @@ def test_the_monitor_without_events_says_so(released: Path) -> None:
 
 def test_a_replay_against_a_dead_server_says_so(lake: str) -> None:
     url = f"http://127.0.0.1:{free_port()}"
-    line = one_line(ml("replay", "--since", "2013-04-01", "--until", "2013-04-01", "--url", url))
+    where = ("--url", url, "--outcomes-url", url)
+    line = one_line(ml("replay", "--since", "2013-04-01", "--until", "2013-04-01", *where))
     assert line.startswith(f"error: replay: no service answers at {url}")
     assert line.endswith("Run `ml serve` first")
 

@@ -4,6 +4,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
+import pandas as pd
 from demos import OTHER, left_running, put_in_other_problem, started
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -70,3 +71,8 @@ def test_another_problem_runs_through_the_whole_demo(project: Path) -> None:
         assert page.is_relative_to(project)
         assert "<html" in page.read_text()[:500]
     assert not FLIGHTS.search(out.replace(str(project), ""))
+    log = pd.concat([pd.read_parquet(file) for file in project.glob("store/events/*/predictions/*.parquet")])
+    assert len(log) == log["key.examination"].nunique() == log["entity"].nunique() == 160
+    assert log["key.examination"].str.fullmatch("[0-9a-f]{32}").all(), "personal"
+    assert "features.mean_smoothness" in log
+    assert "features.mean_symmetry" not in log
