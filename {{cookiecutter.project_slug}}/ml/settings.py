@@ -174,7 +174,7 @@ class Settings(Table):
     @property
     def secrets(self) -> Path:
         """The folder of this environment's secrets."""
-        return Path(self.path(self.serve.secrets or f"{self.store_url}/secrets")) / self.release.environment
+        return Path(self.path(self.serve.secrets or f"{self.store_url}/secrets/{self.release.environment}"))
 
     @property
     def labels_url(self) -> str:

@@ -25,7 +25,7 @@ def process(bundle: tuple[str, str], store: Path, clock: str = "wall") -> Iterat
             yield found
         finally:
             found.log.close()
-            found.online.close()
+            found.store.close()
 
 
 def answers(process: Process, records: Sequence[Any]) -> list[dict[str, Any]]:

@@ -32,7 +32,6 @@ HOMES = {
     "onnxruntime": ["contract/scorer.py"],
     "optuna": ["training/tune.py"],
     "prometheus_client": ["serving/counters.py", "stream/counters.py"],
-    "pyarrow": ["eventlog/log.py", "eventlog/read.py", "eventlog/segments.py", "eventlog/spool.py"],
     "pyflink": ["stream/flink.py"],
     "redis": ["online/networked.py"],
     "rich": ["progress.py"],

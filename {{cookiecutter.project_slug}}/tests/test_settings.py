@@ -89,8 +89,6 @@ def test_a_variable_overrides_its_key(key: str) -> None:
         ("ML_SERVE_CLOCK", "sundial", "serve.clock"),
         ("ML_SERVE_OUTCOMES_PORT", "0", "serve.outcomes_port"),
         ("ML_SERVE_DRAIN_SECONDS", "-1", "serve.drain_seconds"),
-        ("ML_SERVE_SECRETS", "", "serve.secrets"),
-        ("ML_EVENTS_SPOOL", "", "events.spool"),
         ("ML_EVENTS_SEGMENT_SECONDS", "0", "events.segment_seconds"),
         ("ML_DATA_SINCE", "January", "data.since"),
         ("ML_RELEASE_ENVIRONMENT", "../staging", "release.environment"),

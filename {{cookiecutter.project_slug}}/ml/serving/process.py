@@ -34,9 +34,9 @@ class Process:
     def __init__(self) -> None:
         conf = settings()
         self._switch = Switch()
-        self.clock, self._store = Clock(conf.serve.clock), connect(conf.online_url)
+        self.clock, self.store = Clock(conf.serve.clock), connect(conf.online_url)
         self.log = EventLog(conf.spool, conf.events_url, conf.events.segment_seconds, counters.LOST.inc)
-        self.predictor = Predictor(self._switch.plan, Journal(self.log), self.clock, self._store)
+        self.predictor = Predictor(self._switch.plan, Journal(self.log), self.clock, self.store)
         self._outcomes = Outcomes(self.log, self.set_clock, self.clock)
         self.draining = False
         self._watching: asyncio.Task[None] | None = None
@@ -86,7 +86,7 @@ class Process:
             self._watching.cancel()
         await self._outcomes.stop()
         await asyncio.to_thread(self.log.close)
-        self._store.close()
+        self.store.close()
 
     def _use(self, plan: Plan) -> None:
         self.predictor.plan = plan
