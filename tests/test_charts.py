@@ -147,8 +147,10 @@ def test_sizes_are_as_given_memory_is_guaranteed_and_cpu_is_not_throttled(releas
 def test_everything_the_service_writes_lies_on_a_bounded_volume(release):
     volumes = {volume["name"]: volume["emptyDir"]["sizeLimit"] for volume in release.pod["volumes"]}
     mounted = {mount["mountPath"]: volumes[mount["name"]] for mount in release.container["volumeMounts"]}
-    assert set(mounted) == {release.env["ML_STORE_URL"] + "/events", release.env["BENTOML_HOME"], "/tmp"}
-    assert mounted[release.env["ML_STORE_URL"] + "/events"] == (DEFAULTS | release.given)["eventsSize"]
+    assert set(mounted) == {"/var/ml/state", release.env["BENTOML_HOME"], "/tmp"}
+    assert mounted["/var/ml/state"] == (DEFAULTS | release.given)["eventsSize"]
+    written = ("ML_EVENTS_URL", "ML_EVENTS_SPOOL", "ML_ONLINE_URL", "ML_SERVE_SECRETS")
+    assert all(release.env[name].startswith("/var/ml/state/") for name in written)
 
 
 def test_nothing_phones_home_and_a_dead_worker_ends_the_pod(release):
@@ -168,7 +170,7 @@ def test_probes_and_service_reach_the_port_that_the_process_opens(release):
 
 
 def test_a_rollout_takes_no_pod_away_before_its_requests_are_answered(release):
-    drain = release.container["lifecycle"]["preStop"]["sleep"]["seconds"]
+    drain = int(next(each["value"] for each in release.container["env"] if each["name"] == "ML_SERVE_DRAIN_SECONDS"))
     startup = release.container["startupProbe"]
     assert drain >= 5
     assert release.pod["terminationGracePeriodSeconds"] >= drain + 30

@@ -177,10 +177,10 @@ def test_a_spool_that_cannot_be_written_stops_the_start(bundle: tuple[str, str],
 
 
 def test_a_token_that_could_be_guessed_stops_the_start(bundle: tuple[str, str], store: Path) -> None:
-    (store / "secrets/senders").mkdir(parents=True)
-    (store / "secrets/senders/desk").write_text("guess")
+    (store / "secrets").mkdir(parents=True)
+    (store / "secrets/sender-desk").write_text("guess")
     line = one_line(ml("serve", ML_STORE_URL=store, ML_RELEASE_BUNDLE=bundle[1], ML_SERVE_SECRETS=store / "secrets"))
-    assert line.startswith(f"error: secrets: what {store}/secrets/senders/desk holds is shorter than 32 characters")
+    assert line.startswith(f"error: secrets: what {store}/secrets/sender-desk holds is shorter than 32 characters")
 
 
 def test_without_a_release_there_is_nothing_to_serve(store: Path) -> None:

@@ -16,7 +16,7 @@ from ml.settings import settings
 
 SALT = "salt"  # from which assignments and hashed names follow: whoever knows it can foretell them
 LAPTOP = "laptop"  # the sender where nobody has named one
-SENDERS = "senders"  # a folder: who may send outcomes, a file each that holds the token
+SENDER = "sender-"  # and a name: how the file of who may send outcomes is called, which holds the token
 
 
 @cache
@@ -37,18 +37,19 @@ def _keyed(key: bytes, purpose: str, text: str) -> str:
 
 def senders() -> dict[str, str]:
     """Return who may send outcomes, by token; raises ContractError for tokens that are equal, or could be guessed."""
-    folder, found = _folder() / SENDERS, dict[str, str]()
-    if not any(folder.glob("[!.]*")):
+    folder, found = _folder(), dict[str, str]()
+    if not any(folder.glob(f"{SENDER}*")):
         token()
-    for file in sorted(folder.glob("[!.]*")):
-        if (sender := found.setdefault(_read(file), file.name)) != file.name:
-            raise ContractError("secrets", f"{sender} and {file.name} have one token", f"Give each its own in {folder}")
+    for file in sorted(folder.glob(f"{SENDER}*")):
+        name = file.name.removeprefix(SENDER)
+        if (sender := found.setdefault(_read(file), name)) != name:
+            raise ContractError("secrets", f"{sender} and {name} have one token", f"Give each its own in {folder}")
     return found
 
 
 def token(sender: str = LAPTOP) -> str:
     """Return the token of a sender."""
-    return _made(_folder() / SENDERS / sender)
+    return _made(_folder() / (SENDER + sender))
 
 
 def _folder() -> Path:
