@@ -66,7 +66,7 @@ def _demo() -> None:
             with _timed(seconds, "replay"):
                 replay(conf.lake_url, since, until, *service)
             with _timed(seconds, "label"):
-                label()
+                labelled = label()
             with _timed(seconds, "monitor"):
                 verdicts.append(monitor(until))
             if contract.read().experiment:
@@ -76,7 +76,7 @@ def _demo() -> None:
                     server.wait_for_plan(service.url, contract.read().plan)
     with _timed(seconds, "skew"):
         skewed = skew(SAMPLE)
-    _show(ran, service.url, verdicts, experiments, skewed, seconds)
+    _show(ran, labelled["rows"], verdicts, experiments, skewed, seconds)
 
 
 def runner_up(champion: str) -> str:
@@ -116,7 +116,7 @@ def _timed(seconds: dict[str, float], verb: str) -> Iterator[None]:
 
 def _show(
     ran: Run,
-    url: str,
+    served: int,
     verdicts: list[dict[str, Any]],
     experiments: list[Verdict],
     skewed: Skew,
@@ -139,13 +139,15 @@ def _show(
         "gate": f"{judged.answer}, {judged.claim} than {judged.champion.rung}, {len(judged.checks)} checks"
         if judged
         else "",
-        "served": f"{sum(each['rows'] for each in verdicts):,} predictions at {url}, stopped again",
+        "served": f"{served:,} predictions, by a service that ran through and has stopped again",
         "skew": f"{len(skewed.differing)} of {len(NAMES)} features were served otherwise than trained, "
         f"of {skewed.compared:,} requests",
     }
     for judged_by in experiments:
-        rows[f"{judged_by.mode} {judged_by.until}"] = f"{judged_by.verdict}: {judged_by.reasons[0]}"
-    rows["champion"] = f"bundle {contract.read().champion[:12]}"
+        said = judged_by.reasons[0].partition(". ")[0]
+        rows[f"{judged_by.mode} {judged_by.until}"] = f"{judged_by.verdict}: {said}"
+    champion = bundle.load(store, contract.read().champion)
+    rows["champion now"] = f"{champion.rung}, bundle {champion.digest[:12]}"
     for each in verdicts:
         asks = "alarm, asks to be retrained" if each["status"] == "alarm" else "quiet"
         rows[f"monitor {each['until']}"] = f"{asks}: observed minus predicted {each['signal']['value']:+.3f}"
