@@ -81,6 +81,15 @@ def test_after_failures_in_a_row_it_is_left_alone_for_a_while(monkeypatch: pytes
     assert [end(one.ask(ONE, [0])) for _ in range(2)] == [RuntimeError] * 2, "a success ends the row"
 
 
+def test_one_that_is_always_too_slow_is_left_alone_too() -> None:
+    model = Model(lambda: time.sleep(2 * PATIENCE) or 0.5)
+    one = Challenger(model, PATIENCE, shadow=False)
+    for _ in range(FAILURES):
+        assert end(one.ask(ONE, [0])) is TimeoutError
+    assert end(one.ask(ONE, [0])) is Shed
+    assert model.asked == FAILURES
+
+
 @pytest.mark.parametrize("wrong", [np.nan, -0.1, 1.1, np.inf])
 def test_what_is_no_probability_is_a_failure(wrong: float) -> None:
     assert end(Challenger(Model(lambda: wrong), PATIENCE, shadow=False).ask(ONE, [0])) is ValueError

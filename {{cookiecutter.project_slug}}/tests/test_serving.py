@@ -79,6 +79,21 @@ def test_it_says_that_it_is_ready_and_alive(client: Client, path: str) -> None:
     assert client.get(path).status_code == 200
 
 
+def test_its_front_page_names_its_places_and_loads_nothing(client: httpx.Client) -> None:
+    page = client.get("/")
+    assert page.headers["content-type"] == "application/json"
+    assert all(client.get(page.json()[name]).status_code == 200 for name in ("openapi", "metrics", "ready"))
+
+
+def test_predictions_never_meet_the_middlewares_of_bentoml(client: httpx.Client, count) -> None:
+    count("ml_prediction_seconds_count")
+    count("bentoml_service_request_total")
+    for _ in range(3):
+        assert client.post("/predict", json=EXAMPLE).status_code == 200
+    assert count("ml_prediction_seconds_count") == 3
+    assert count("bentoml_service_request_total") == 0
+
+
 def test_openapi_has_the_example_and_the_bounds(client: Client) -> None:
     described = client.get("/docs.json").json()
     record = described["paths"]["/predict"]["post"]["requestBody"]["content"]["application/json"]["schema"]

@@ -104,6 +104,8 @@ class Challenger:
             self._running = task
             try:
                 scores = self._model.score(task.given, task.records)
+                if time.monotonic() - task.asked > self._patience:
+                    raise TimeoutError
                 if scores.shape != (len(task.records),) or not ((scores >= 0) & (scores <= 1)).all():
                     raise ValueError("these are no probabilities")
             except Exception as error:

@@ -15,11 +15,12 @@ from ml.serving.body import Body, Message, Reading, Receive, Refused, Send
 from ml.serving.counters import REFUSED
 from ml.serving.process import TIME, Process
 
+PLACES = b'{"predict": "POST /predict", "openapi": "/docs.json", "metrics": "/metrics", "ready": "/readyz"}'
 BUSY = 256  # requests at once in a worker; BentoML's limit, which holds for its own routes only, is the same
 
 
 class Endpoints:
-    """Answers POST /predict and GET /readyz; with the process's start and end as the server's lifespan says."""
+    """Answers POST /predict and GET /readyz, and starts and ends the process with the server."""
 
     def __init__(self, app: Any, process: Callable[[], Process]) -> None:
         self._app, self._process = app, process
@@ -31,16 +32,19 @@ class Endpoints:
         """Answer what is ours, and pass everything else on."""
         if scope["type"] == "lifespan":
             self._move_in_front(scope["app"])
-            await self._app(scope, receive, self._once_begun(send))
+            await self._app(scope, receive, self._with_process(send))
         else:
             await self._serve(self._app, scope, receive, send)
 
-    def _once_begun(self, send: Send) -> Send:
-        """Return `send` with our start and end; a process that must not serve begins none, and the server says so."""
+    def _with_process(self, send: Send) -> Send:
+        """Return `send` such that the server starts after the process, and ends after it."""
 
         async def passing(message: Message) -> None:
-            done = message["type"].endswith(".complete")
-            await (self._process().with_lifespan(send) if done else send)(message)
+            if message["type"] == "lifespan.startup.complete":
+                await self._process().start()
+            elif message["type"] == "lifespan.shutdown.complete":
+                await self._process().stop()
+            await send(message)
 
         return passing
 
@@ -59,6 +63,8 @@ class Endpoints:
         elif path == "/readyz" and scope["method"] == "GET":
             status, state = self._process().state()
             await self._send(send, status, json.dumps(state).encode())
+        elif path == "/" and scope["method"] == "GET":  # BentoML's page there loads scripts from elsewhere
+            await self._send(send, 200, PLACES)
         else:
             await otherwise(scope, receive, send)
 

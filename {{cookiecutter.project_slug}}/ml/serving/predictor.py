@@ -62,7 +62,8 @@ class Predictor:
                 self._journal.shadow(turn, ids, rows, scores)
         else:
             quick, waiting = turn.split(turn.arms > 0)
-            self._answer(quick)
+            if len(quick):
+                self._answer(quick)
             answered = asyncio.ensure_future(self._answer_later(waiting))
             answered.add_done_callback(lambda task: fail(waiting.requests, task.exception()))
 
@@ -105,7 +106,7 @@ class Predictor:
             if told.done() and not told.exception():
                 said_by[rows], scores[rows], stored[rows], fallback[rows] = turn.arms[rows], told.result(), False, ""
             else:
-                told.cancel()
+                told.add_done_callback(_let_go)
                 fallback[rows] = np.where(fallback[rows] == "", BY_CHAMPION, fallback[rows])
         self._answer(replace(turn, said_by=said_by, scores=scores, stored=stored, fallback=fallback))
 
@@ -121,6 +122,12 @@ class Predictor:
         ]
         give(turn.requests, answers)
         return ids
+
+
+def _let_go(scores: "asyncio.Future[Scores]") -> None:
+    """Take note of scores that came too late, or not: the challenger has counted that."""
+    if not scores.cancelled():
+        scores.exception()
 
 
 def _asked(turn: Turn) -> Iterator[tuple[NDArray[np.int64], "Future[Scores]"]]:

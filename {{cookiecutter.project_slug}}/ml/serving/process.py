@@ -15,7 +15,7 @@ from ml.contract.clock import Clock
 from ml.eventlog.log import EventLog
 from ml.online.store import connect
 from ml.serving import counters
-from ml.serving.body import Message, Refused, Send
+from ml.serving.body import Refused
 from ml.serving.journal import Journal
 from ml.serving.outcomes import Outcomes
 from ml.serving.plan import Plan
@@ -61,19 +61,8 @@ class Process:
         state = {"online_store": down or "up", "event_log": self.log.failing or "up", "plan": self.predictor.plan.name}
         return (503, {"status": "draining", **state}) if self.draining else (200, {"status": status, **state})
 
-    def with_lifespan(self, send: Send) -> Send:
-        """Return the server's `send` such that its start waits for ours, and ours ends before its end."""
-
-        async def passing(message: Message) -> None:
-            if message["type"] == "lifespan.startup.complete":
-                await self._start()
-            elif message["type"] == "lifespan.shutdown.complete":
-                await self._stop()
-            await send(message)
-
-        return passing
-
-    async def _start(self) -> None:
+    async def start(self) -> None:
+        """Begin to take outcomes and to look for other plans; from now on, being told to terminate drains first."""
         await self._outcomes.start()
         gc.collect()
         gc.freeze()  # what is there now stays: looking through it again and again would stop requests for 50 ms
@@ -81,7 +70,8 @@ class Process:
         if settings().serve.drain_seconds:
             self._drain_first(settings().serve.drain_seconds)
 
-    async def _stop(self) -> None:
+    async def stop(self) -> None:
+        """Let go of everything, once no request is under way."""
         if self._watching:
             self._watching.cancel()
         await self._outcomes.stop()
