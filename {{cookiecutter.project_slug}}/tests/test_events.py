@@ -461,6 +461,7 @@ def test_a_segment_that_was_made_of_others_takes_their_place(places: Places) -> 
     assert places.sent() == ["a", "b"]
 
 
+@pytest.mark.slow
 def test_who_reads_and_ends_at_once_ends_well(places: Places) -> None:
     log = places.log()
     tell(log, "a")

@@ -215,7 +215,7 @@ def test_the_service_goes_on_with_defaults_says_so_and_recovers_by_itself(
         assert state.status_code == 200
         assert state.json()["status"] == "degraded"
         assert "ml_online_store_up 0.0" in client.get("/metrics").text
-        assert "ml_default_features_total" in client.get("/metrics").text
+        assert until(lambda: "ml_default_features_total{" in client.get("/metrics").text), "counted a moment later"
         server_of_redis.start()
         fill()
         assert until(lambda: client.get("/readyz").json()["status"] == "ready")

@@ -120,7 +120,8 @@ def closed(rows: pa.Table, replaces: Sequence[str] = ()) -> bytes:
 
 def read_closed(content: bytes) -> tuple[pa.Table, set[str]]:
     """Return the rows of a closed segment, and the names of those whose place it takes."""
-    rows = pq.ParquetFile(io.BytesIO(content)).read(use_threads=False)  # threads may abort a process that ends soon
+    whole = pq.ParquetFile(pa.BufferReader(content))
+    rows = whole.read(use_threads=False)  # a thread that still holds something of ours aborts a process that ends
     replaces = (rows.schema.metadata or {}).get(REPLACES, b"").decode().split("\n")
     return rows.replace_schema_metadata(None), set(filter(None, replaces))
 
