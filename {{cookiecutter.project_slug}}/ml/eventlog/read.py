@@ -26,8 +26,8 @@ def read(url: str, table: str, here: Path | None = None) -> pd.DataFrame:
     `here` is this node's spool: what lies only there is read as well. Raises ContractError for what is no segment.
     """
     growing = {} if here is None else {name: spool.read(here, table, name) for name in spool.names(here, table)}
-    found = {name: rows for name, rows in growing.items() if rows is not None}
-    found |= closed(url, table)  # after the spool: what was sent meanwhile is there
+    there, replaced = _whole(url, table)  # after the spool: what was sent meanwhile is there
+    found = {name: rows for name, rows in growing.items() if rows is not None and name not in replaced} | there
     parts = [found[name] for name in sorted(found)]
     frame: pd.DataFrame = segments.together([segments.empty(table), *parts]).to_pandas()
     return frame[[*TABLES[table], *(name for name in frame if name not in TABLES[table])]]
@@ -35,6 +35,11 @@ def read(url: str, table: str, here: Path | None = None) -> pd.DataFrame:
 
 def closed(url: str, table: str, only: Collection[str] | None = None) -> dict[str, pa.Table]:
     """Return a table's closed segments by name, all or `only` some, without those whose place another takes."""
+    return _whole(url, table, only)[0]
+
+
+def _whole(url: str, table: str, only: Collection[str] | None = None) -> tuple[dict[str, pa.Table], set[str]]:
+    """Return the segments that count, by name, and the names of those whose place they take."""
     for _ in range(ATTEMPTS):
         chosen = [name for name in names(url, table) if only is None or name in only]
         try:
@@ -42,7 +47,7 @@ def closed(url: str, table: str, only: Collection[str] | None = None) -> dict[st
         except FileNotFoundError:
             continue  # it was put together with others meanwhile
         replaced = set().union(*(replaces for _, replaces in read.values()))
-        return {name: rows for name, (rows, _) in read.items() if name not in replaced}
+        return {name: rows for name, (rows, _) in read.items() if name not in replaced}, replaced
     raise ContractError("events", f"{url} changes faster than it can be read", "Try again")
 
 

@@ -113,13 +113,6 @@ def inputs(records: Columns) -> Inputs:
     return Inputs(_stack(NUMBERS, records, rows, np.float32), categories)
 
 
-def features_of(given: Inputs) -> Iterator[dict[str, float | str | None]]:
-    """Yield each row's features by name, None for a number that is missing."""
-    for numbers, categories in zip(given.numbers.tolist(), given.categories.tolist(), strict=True):
-        plain = [None if number != number else number for number in numbers]
-        yield dict(zip(NAMES, [*plain, *categories], strict=True))
-
-
 def key_values(records: Columns) -> Iterator[tuple[float | str | None, ...]]:
     """Yield what names each record, in the order of the fields; times as ISO 8601, UTC."""
     fields = [records[name] for name in IDENTITY]

@@ -11,16 +11,21 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from ml.contract.events import LOGGED
 from ml.contract.framing import framing
 from ml.contract.profile import Profile
 from ml.contract.reference import Reference, Variable
 from ml.features.table import SCORE
 from ml.monitoring.observations import Observations
+from ml.problem.schema import PERSONAL
 from ml.statistics.bootstrap import resampled_days
 
 DRAWS = 500
 SEED = 0
 SMOOTHING = 0.5  # pseudo-count a cell
+
+# The others were hashed, or left out of the log.
+AS_SERVED = {each.name for each in LOGGED if each.field not in PERSONAL} | {SCORE}
 
 
 @dataclass(frozen=True)
@@ -67,6 +72,8 @@ def drifts(reference: Reference, served: Profile, days: int) -> Iterator[Drift]:
     """Yield every variable's drift over a window of `days` days."""
     drawn = resampled_days(len(reference.days), DRAWS, SEED, length=days, block=framing().alarm.block_days)
     for variable in reference.variables:
+        if variable.name not in AS_SERVED:
+            continue
         by_day = np.array(variable.counts, dtype=np.float64)
         counts = served.counts(variable.name, variable.bins).astype(np.float64)
         by_chance = distance(by_day[drawn].sum(axis=1), by_day.sum(axis=0))
