@@ -14,7 +14,7 @@ from typing import Any
 from ml.contract import bundle, verdict
 from ml.contract import release as contract
 from ml.delivery.release import end, release, try_out
-from ml.experiment.experiment import experiment
+from ml.experiment.experiment import FOLDER, experiment
 from ml.experiment.verdict import Verdict
 from ml.features.table import NAMES
 from ml.gate.gate import gate
@@ -156,6 +156,8 @@ def _show(
     print(f"time      {sum(seconds.values()):.0f} s: {spent}")
     print(f"gate      {files.join(verdict.folder(store, ran.bundle, found.baseline), verdict.PAGE)}")
     print(f"card      {files.join(bundle.folder(store, ran.bundle), bundle.PAGE)}")
+    for tried in experiments:
+        print(f"tried     {files.join(settings().reports_url, FOLDER, tried.name)}.html")
     for each in verdicts:
         print(f"report    {each['report']}")
     print(f"data docs {ran.data_docs}")

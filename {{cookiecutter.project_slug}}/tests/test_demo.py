@@ -64,7 +64,11 @@ def test_the_demo_runs_without_network_and_sees_april_quiet_and_july_not(
     assert demo.returncode == 0, out + errors
     assert not left
     verdicts = dict(re.findall(r"^│ monitor (\S+) +│ (\w+)", out, re.MULTILINE))
-    assert verdicts == {"2013-05-28": "quiet", "2013-07-21": "alarm"}
+    assert verdicts == {"2013-05-14": "quiet", "2013-05-28": "quiet", "2013-07-21": "alarm"}
+    tried = dict(re.findall(r"^│ (shadow|canary) \S+ +│ (\w+)", out, re.MULTILINE))
+    assert tried["shadow"] == "pass"
+    assert tried["canary"] in ("pass", "inconclusive")
+    assert re.search(r"^│ champion now +│ lightgbm", out, re.MULTILINE)
     assert re.search(r"^│ how good +│ ROC-AUC 0\.\d{3}", out, re.MULTILINE)
     assert re.search(r"^│ gate +│ pass, better than constant", out, re.MULTILINE)
     assert out.count("monitor.html") >= 2
