@@ -143,9 +143,9 @@ def _show(
         "skew": f"{len(skewed.differing)} of {len(NAMES)} features were served otherwise than trained, "
         f"of {skewed.compared:,} requests",
     }
-    for judged_by in experiments:
-        said = judged_by.reasons[0].partition(". ")[0]
-        rows[f"{judged_by.mode} {judged_by.until}"] = f"{judged_by.verdict}: {said}"
+    for tried in experiments:
+        said = tried.reasons[0].partition(". ")[0]
+        rows[f"{tried.mode} {tried.until}"] = f"{tried.verdict}: {said}"
     champion = bundle.load(store, contract.read().champion)
     rows["champion now"] = f"{champion.rung}, bundle {champion.digest[:12]}"
     for each in verdicts:

@@ -9,7 +9,7 @@ from ml.contract.verdict import Check, Record, overall
 from ml.statistics.inference import Answer
 
 CLAIMS = {
-    "shadow": "decides alike, is as quick and fails as seldom",
+    "shadow": "decides alike, costs no more and seldom fails",
     "canary": "costs no more than the margin",
     "ab": "costs less",
     "holdout": "the champion costs less than it",
