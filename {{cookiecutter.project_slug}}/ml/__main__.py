@@ -339,11 +339,12 @@ def erase(
     value: Annotated[str, typer.Argument(help="Whose records are to be forgotten.")],
 ) -> None:
     """Take out of the event log and the labels what is known of one entity."""
-    from ml.eventlog.upkeep import erase
+    from ml.eventlog.upkeep import requests_of, take_out
     from ml.labelling.label import forget
 
-    gone = erase(settings().events_url, field, value)
+    gone = requests_of(settings().events_url, field, value)
     days = forget(gone)
+    take_out(settings().events_url, gone)
     say("erase", f"took out {len(gone):,} predictions, what came of them, and their labels of {days} days")
 
 

@@ -91,6 +91,7 @@ def _go_on(challenger: str, judged: Verdict, until: date) -> None:
     """Let a challenger climb from shadow to canary to champion, as long as experiment and gate let it.
 
     The gate is asked again after the shadow: the days that were labelled meanwhile are days that training never saw.
+    Two weeks of a canary decide little about cost; the demo does not wait until they do, as a team should.
     """
     conf = settings()
     champion = contract.read().champion

@@ -216,9 +216,10 @@ def test_where_a_shadow_hangs_everybody_is_answered_by_the_champion(answer, bund
         assert (set(log.bundle), set(log.fallback)) == ({pair[0]}, {""})
 
 
-def test_where_even_the_champion_fails_a_constant_answers(answer, bundle, pair) -> None:
+@pytest.mark.parametrize("how", [broken, lambda given: np.full(len(given.numbers), np.nan)], ids=["throws", "NaN"])
+def test_where_even_the_champion_fails_a_constant_answers(answer, bundle, pair, how) -> None:
     made = plan(bundle, pair, "shadow")
-    made.champion.__dict__["scorer"] = Failing(broken)
+    made.champion.__dict__["scorer"] = Failing(how)
     log = answer(made)
     assert set(log.fallback) == {"constant"}
     assert set(log.score) == {made.champion.manifest["fit"]["base"]}

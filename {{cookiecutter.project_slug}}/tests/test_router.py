@@ -110,6 +110,12 @@ def test_a_plan_that_cannot_be_is_refused(said: str, wrong: dict) -> None:
         experiment(**wrong)
 
 
+def test_the_order_in_which_a_file_writes_arms_decides_nothing() -> None:
+    one, other = experiment(a=30, b=10), experiment(b=10, a=30)
+    assert Release(champion=DIGEST, experiment=one).plan == Release(champion=DIGEST, experiment=other).plan
+    assert assigned(people(500), a=30, b=10).tolist() == assigned(people(500), b=10, a=30).tolist()
+
+
 def test_a_plan_is_named_by_all_that_it_says() -> None:
     plans = [Release(champion=DIGEST), Release(champion="1" * 64)]
     plans += [Release(champion=DIGEST, experiment=experiment(a=percent)) for percent in (5, 20)]

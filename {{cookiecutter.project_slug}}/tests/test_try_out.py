@@ -61,6 +61,8 @@ def test_a_service_elsewhere_is_named_by_its_url(other: str) -> None:
     assert contract.read().experiment.arms["challenger"].bundle == "http://127.0.0.1:9"
     release.end(settings().store_url)
     assert contract.read().experiment is None
+    with pytest.raises(ContractError, match="no gate has judged what answers at"):
+        release.try_out(settings().store_url, "http://127.0.0.1:9", "canary", 5)
 
 
 def test_the_champion_is_no_challenger_of_its_own(other: str, bundle: tuple[str, str]) -> None:

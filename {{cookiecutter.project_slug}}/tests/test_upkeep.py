@@ -91,6 +91,27 @@ def test_who_is_erased_is_nowhere_any_more_and_nobody_else_is_gone(
     assert value not in set(logged(PREDICTIONS)[column].astype(str))
 
 
+def test_what_was_replaced_and_left_behind_is_erased_too(url: str) -> None:
+    tell(url, **{f"{KEY}origin": ["EWR", "JFK"]})
+    before = files.read(files.join(url, PREDICTIONS, "20130401T100000.0-a.parquet"))
+    segment(url, PREDICTIONS, "20130401T103000.0-x", request_id=["2"], **{f"{KEY}origin": ["LGA"]})
+    segment(url, PREDICTIONS, "20130401T120000.0-y", request_id=["3"], **{f"{KEY}origin": ["EWR"]})
+    upkeep.compact(url)
+    files.write(files.join(url, PREDICTIONS, "20130401T100000.0-a.parquet"), before)  # as where it was killed
+    gone = upkeep.requests_of(url, "origin", "EWR")
+    assert gone == {"0", "3"}
+    upkeep.take_out(url, gone)
+    assert logged(PREDICTIONS).request_id.tolist() == ["1", "2"]
+    assert all(b"EWR" not in file.read_bytes() for file in Path(url, PREDICTIONS).iterdir())
+
+
+def test_a_number_is_erased_by_its_value_and_what_is_none_is_named(url: str) -> None:
+    tell(url, entity=[events.entity("flight", 42.0), events.entity("flight", 43.0)])
+    assert upkeep.requests_of(url, "flight", "42") == {"0"}
+    with pytest.raises(ContractError, match="'many' is no value of flight"):
+        upkeep.requests_of(url, "flight", "many")
+
+
 def test_a_field_that_the_log_does_not_hold_is_named(url: str) -> None:
     with pytest.raises(ContractError, match="the log holds no field 'name'"):
-        upkeep.erase(url, "name", "Jane")
+        upkeep.requests_of(url, "name", "Jane")

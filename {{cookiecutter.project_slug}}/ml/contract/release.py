@@ -6,7 +6,7 @@ import math
 from typing import Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from ml.contract.bundle import Bundle
 from ml.errors import ContractError
@@ -23,7 +23,7 @@ class Arm(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    bundle: str = Field(pattern=rf"^({DIGEST}|https?://.+)$", description="a digest, or the URL of a service like ours")
+    bundle: str = Field(pattern=rf"^({DIGEST}|https?://[^@]+)$", description="a digest, or a service's URL")
     percent: float = Field(ge=0, le=100)
 
 
@@ -33,7 +33,8 @@ Mode = Literal["shadow", "canary", "ab", "holdout"]
 class Experiment(BaseModel):
     """Which entities a challenger gets, and whether it answers (canary, ab, holdout) or only shows what it would say.
 
-    The name decides, with the salt, who is in which arm: a new name shuffles all entities anew.
+    Its name and its arms' names decide, with the salt, who is in which arm: a new name shuffles all entities anew, and
+    so does another number of arms.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -41,6 +42,11 @@ class Experiment(BaseModel):
     name: str = Field(pattern=r"^[a-z0-9][a-z0-9.-]*$")
     mode: Mode
     arms: dict[str, Arm] = Field(min_length=1)
+
+    @field_validator("arms")
+    @classmethod
+    def _in_order(cls, arms: dict[str, Arm]) -> dict[str, Arm]:
+        return dict(sorted(arms.items()))  # their order decides who is where, and a file may write them in any
 
     @model_validator(mode="after")
     def _possible(self) -> "Experiment":

@@ -34,12 +34,15 @@ def try_out(store: str, digest: str | None, mode: Any, percent: float, name: str
     """Give a bundle, or the service at a URL, to some percent of the entities: as a shadow, canary, ab or holdout.
 
     Raises ContractError where it would answer somebody although the gate has not let it pass against the champion; of a
-    shadow and a holdout that is not asked.
+    shadow and a holdout that is not asked. What lies behind a URL no gate can judge, so it can only be a shadow.
     """
     champion = contract.champion()
     if champion is None:
         raise ContractError("release", "nothing is released that it could be compared with", "Run `ml release` first")
     if digest and "://" in digest:
+        if mode != "shadow":
+            mend = "Let it be a shadow, or bring its bundle into the store"
+            raise ContractError("release", f"no gate has judged what answers at {digest}", mend)
         told, named = digest, "remote"
     else:
         chosen = digest or (bundle.load(store, champion).baseline if mode == "holdout" else None)

@@ -72,11 +72,18 @@ class EventLog:
             self._wake.wait(WINDOW)
             self._wake.clear()
             closing = self._closing  # read before the buffer is emptied for the last time
-            self._empty()
-            for segment in [each for each in self._open.values() if closing or each.due(self._seconds)]:
-                del self._open[segment.table]
-                segment.close()
-                self._shipping.wake()
+            try:
+                self._empty()
+                self._close_segments(closing)
+            except Exception as error:  # without this thread, nothing would be written any more and nobody would know
+                logger.exception("the event log fails")
+                self.failing = str(error)
+
+    def _close_segments(self, every: bool) -> None:
+        for segment in [each for each in self._open.values() if every or each.due(self._seconds)]:
+            del self._open[segment.table]
+            segment.close()
+            self._shipping.wake()
 
     def _empty(self) -> None:
         """Write what is buffered, a batch a table; what cannot be written is tried again the next time."""

@@ -43,12 +43,19 @@ def _whole(url: str, table: str, only: Collection[str] | None = None) -> tuple[d
     for _ in range(ATTEMPTS):
         chosen = [name for name in names(url, table) if only is None or name in only]
         try:
-            read = {name: _segment(url, table, name) for name in chosen}
+            read = {name: segment(url, table, name) for name in chosen}
         except FileNotFoundError:
             continue  # it was put together with others meanwhile
         replaced = set().union(*(replaces for _, replaces in read.values()))
         return {name: rows for name, (rows, _) in read.items() if name not in replaced}, replaced
     raise ContractError("events", f"{url} changes faster than it can be read", "Try again")
+
+
+def replaced(url: str, table: str) -> list[str]:
+    """Return the closed segments that are there although another has taken their place."""
+    there = names(url, table)
+    taken = set().union(*(segment(url, table, name)[1] for name in there))
+    return [name for name in there if name in taken]
 
 
 def names(url: str, table: str) -> list[str]:
@@ -57,7 +64,8 @@ def names(url: str, table: str) -> list[str]:
     return [name.removesuffix(segments.CLOSED) for name in listed if name.endswith(segments.CLOSED)]
 
 
-def _segment(url: str, table: str, name: str) -> tuple[pa.Table, set[str]]:
+def segment(url: str, table: str, name: str) -> tuple[pa.Table, set[str]]:
+    """Return the rows of a closed segment, and the names of those whose place it takes; raises FileNotFoundError."""
     file = files.join(url, table, name + segments.CLOSED)
     try:
         return segments.read_closed(files.read(file))

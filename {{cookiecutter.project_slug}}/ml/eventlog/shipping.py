@@ -7,7 +7,6 @@ import logging
 import threading
 from pathlib import Path
 
-from ml.errors import ContractError
 from ml.eventlog import segments, spool
 from ml.store import files
 
@@ -44,7 +43,7 @@ class Shipping:
             try:
                 send(self._folder, self._url)
                 self._failing = False
-            except (ContractError, OSError) as error:
+            except Exception as error:  # whatever it is, it is tried again
                 if not self._failing:
                     logger.error("closed segments of the event log wait in %s: %s", self._folder, error)
                 self._failing = True

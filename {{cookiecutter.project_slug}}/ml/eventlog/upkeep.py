@@ -1,14 +1,15 @@
 """Keeps the event log in order: many small segments become one, and what is to be forgotten is taken out of all."""
 
 import hashlib
-from collections.abc import Callable
 from functools import reduce
 from itertools import groupby
+from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from ml.contract import events
+from ml.contract import clock, events, schema
 from ml.contract.events import FEATURES, KEY, OUTCOMES, PREDICTIONS, SHADOWS, TABLES
 from ml.contract.framing import framing
 from ml.errors import ContractError
@@ -40,48 +41,50 @@ def compact(url: str) -> int:
     return done
 
 
-def erase(url: str, field: str, value: str) -> set[str]:
-    """Take out all predictions of records whose field has this value, and return their request ids.
+def requests_of(url: str, field: str, value: str) -> set[str]:
+    """Return the ids of all predictions of records whose field has this value, as it stands or hashed.
 
-    Their shadows and outcomes go with them. Segments that are open still have to be closed first. Raises ContractError
-    for a field that the log does not hold.
+    Raises ContractError for a field that the log does not hold, and for a value that the field cannot have.
     """
     columns = [name for name in (KEY + field, FEATURES + field) if name in TABLES[PREDICTIONS]]
     names_entity = field in framing().experiment.entity
     if not columns and not names_entity:
         raise ContractError("events", f"the log holds no field {field!r}", "Name a field of KEY, or a feature's")
-    gone: set[str] = set()
-
-    def of_entity(rows: pa.Table) -> pa.ChunkedArray:
-        hits = [_is(rows, name, value) for name in columns]
-        hits += [pc.equal(rows["entity"], events.entity(field, value))] if names_entity else []
-        found = pc.fill_null(reduce(pc.or_kleene, hits), False)
-        gone.update(rows["request_id"].filter(found).to_pylist())
-        return found
-
-    def of_requests(rows: pa.Table) -> pa.ChunkedArray:
-        return pc.is_in(rows["request_id"], pa.array(sorted(gone), pa.string()))
-
-    for table, which in ((PREDICTIONS, of_entity), (SHADOWS, of_requests), (OUTCOMES, of_requests)):
-        _take_out(url, table, which)
-    return gone
+    typed, found = _typed(field, value), set[str]()
+    for rows in read.closed(url, PREDICTIONS).values():
+        hits = [_is(rows[name], typed) for name in columns if name in rows.column_names]
+        hits += [pc.equal(rows["entity"], events.entity(field, typed))] if names_entity else []
+        found |= set(rows["request_id"].filter(pc.fill_null(reduce(pc.or_kleene, hits), False)).to_pylist())
+    return found
 
 
-def _is(rows: pa.Table, column: str, value: str) -> pa.ChunkedArray:
-    """Return in which rows a column has a value, as it stands or hashed."""
-    if column not in rows.column_names:
-        return pa.chunked_array([pa.repeat(False, len(rows))])
-    if TABLES[PREDICTIONS][column] == "text":
-        return pc.is_in(rows[column], pa.array([value, events.hashed(value)]))
-    return pc.equal(rows[column], float(value))
+def take_out(url: str, requests: set[str]) -> None:
+    """Take requests out of all tables, predictions last: who is interrupted can begin again."""
+    for table in (OUTCOMES, SHADOWS, PREDICTIONS):
+        for name in read.replaced(url, table):
+            files.remove(_file(url, table, name))
+        for name in read.names(url, table):
+            rows, replaces = read.segment(url, table, name)
+            hits = pc.is_in(rows["request_id"], pa.array(sorted(requests), pa.string()))
+            if pc.any(hits).as_py():
+                files.write(_file(url, table, name), segments.closed(rows.filter(pc.invert(hits)), sorted(replaces)))
 
 
-def _take_out(url: str, table: str, which: Callable[[pa.Table], pa.ChunkedArray]) -> None:
-    """Rewrite the segments of a table without the rows that `which` says."""
-    for name, rows in read.closed(url, table).items():
-        hits = which(rows)
-        if pc.any(hits).as_py():
-            files.write(_file(url, table, name), segments.closed(rows.filter(pc.invert(hits))))
+def _typed(field: str, value: str) -> Any:
+    """Return a value as the service sees it: a number as float, a time as numpy's, UTC."""
+    kind = next((each.kind for each in schema.columns() if each.name == field), "category")
+    try:
+        if kind == "number":
+            return float(value)
+        return np.datetime64(clock.parse(value).replace(tzinfo=None), "s") if kind == "time" else value
+    except ValueError as error:
+        raise ContractError("events", f"{value!r} is no value of {field}", "Write it as a request would") from error
+
+
+def _is(column: pa.ChunkedArray, value: Any) -> pa.ChunkedArray:
+    if pa.types.is_string(column.type):
+        return pc.is_in(column, pa.array([str(value), events.hashed(value)]))
+    return pc.equal(column, pa.scalar(value).cast(column.type, safe=False))
 
 
 def _file(url: str, table: str, name: str) -> str:

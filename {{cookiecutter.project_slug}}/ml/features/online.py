@@ -1,7 +1,7 @@
 """What is known of the entities of records now: read from the online store, or nothing when it does not answer.
 
-A store that is down costs a request nothing but its windowed features: they get their defaults, and the store is tried
-again once a moment has passed.
+A store that is down costs a request its windowed features: they get their defaults, and the store is tried again once a
+moment has passed. One that hangs costs all requests of that moment a quarter of a second as well.
 """
 
 import time

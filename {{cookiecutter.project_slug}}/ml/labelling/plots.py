@@ -5,10 +5,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ml.contract.labels import ABSENT, ASSUMED, LATE, OBSERVED, PENDING
+from ml.contract.labels import ABSENT, ASSUMED, CONTRADICTED, LATE, OBSERVED, PENDING
 from ml.pages.picture import BAD, CALM, INK, OPEN, PALE, STRONG, Axes, picture
 
-COLOURS = {OBSERVED: STRONG, LATE: OPEN, ASSUMED: CALM, PENDING: PALE, ABSENT: BAD}
+COLOURS = {OBSERVED: STRONG, LATE: OPEN, ASSUMED: CALM, PENDING: PALE, ABSENT: BAD, CONTRADICTED: INK}
 
 
 @picture(9, 3.2)

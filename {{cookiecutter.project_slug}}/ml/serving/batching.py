@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import Any, NamedTuple
 
 MOST = 64  # requests in a turn, so that it ends
+BULK = 500  # records in a request that gains nothing from others
 
 
 class Request(NamedTuple):
@@ -29,9 +30,12 @@ class Batching:
     def submit(self, records: Sequence[Any], came: float) -> Awaitable[list[str]]:
         """Return the answers to come."""
         loop = asyncio.get_running_loop()
+        request = Request(records, came, loop.create_future())
+        if len(records) >= BULK:
+            self._serve_all([request])  # it is a turn of its own
+            return request.answers
         if not self._gathered:
             loop.call_soon(self._end_turn, 0)
-        request = Request(records, came, loop.create_future())
         self._gathered.append(request)
         return request.answers
 
@@ -41,10 +45,19 @@ class Batching:
             asyncio.get_running_loop().call_soon(self._end_turn, len(self._gathered))
             return
         gathered, self._gathered = self._gathered, []
+        self._serve_all(gathered)
+
+    def _serve_all(self, requests: list[Request]) -> None:
+        """Serve requests; where one of them breaks the turn, each alone."""
         try:
-            self._serve(gathered)
+            self._serve(requests)
         except Exception as error:
-            fail(gathered, error)
+            if len(requests) == 1:
+                fail(requests, error)
+                return
+            for request in requests:
+                if not request.answers.done():
+                    self._serve_all([request])
 
 
 def fail(requests: Iterable[Request], error: BaseException | None) -> None:

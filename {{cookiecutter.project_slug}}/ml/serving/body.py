@@ -60,6 +60,7 @@ class Reading:
 
     def __init__(self) -> None:
         self._since: dict[asyncio.Task[Any], float] = {}
+        self._looking = False
 
     async def read(self, headers: dict[bytes, bytes], receive: Receive) -> bytes:
         """Return the body; raises Refused as soon as it is longer than the limit, or late."""
@@ -68,7 +69,8 @@ class Reading:
             raise Refused(413, TOO_LONG)
         loop, task = asyncio.get_running_loop(), asyncio.current_task()
         assert task is not None
-        if not self._since:
+        if not self._looking:
+            self._looking = True
             loop.call_later(PATIENCE / 10, self._look)
         self._since[task] = loop.time()
         try:
@@ -89,6 +91,8 @@ class Reading:
                 task.cancel()
         if self._since:
             loop.call_later(PATIENCE / 10, self._look)
+        else:
+            self._looking = False
 
 
 async def _whole(receive: Receive) -> bytes:

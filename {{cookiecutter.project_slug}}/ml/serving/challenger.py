@@ -54,6 +54,7 @@ class Challenger:
         self._tasks: queue.SimpleQueue[_Task | None] = queue.SimpleQueue()
         self._lock, self._waiting = threading.Lock(), 0
         self._running: _Task | None = None
+        self._began = 0.0
         self._failures, self._again = 0, 0.0
         threading.Thread(
             target=self._work, name="challenger", daemon=True
@@ -62,7 +63,8 @@ class Challenger:
     def ask(self, given: Inputs, records: Sequence[Any]) -> "Future[Scores]":
         """Return scores to come, [n], or TimeoutError, Shed, or what the model raised."""
         task, running = _Task(given, records), self._running
-        if hangs := running is not None and task.asked - running.asked > self._patience:
+        hangs = running is not None and task.asked - self._began > self._patience
+        if running is not None and hangs:
             self._give_up(running)
         if hangs or task.asked < self._again or not self._room(len(records)):
             task.future.set_exception(Shed())
@@ -81,16 +83,14 @@ class Challenger:
             self._waiting += records if fits else 0
         return fits
 
-    def _give_up(self, running: _Task | None) -> None:
-        """Fail what hangs and what waits behind it: until it returns, nobody else would say so."""
-        while running is not None:
-            self._fail(running, TimeoutError())
-            try:
-                running = self._tasks.get_nowait()
-            except queue.Empty:
-                return
-            if running is not None:
-                self._room(-len(running.records))
+    def _give_up(self, running: _Task) -> None:
+        """Fail what hangs, and let go of what waits behind it: until it returns, nobody else would say so."""
+        self._fail(running, TimeoutError())
+        with suppress(queue.Empty):
+            while (behind := self._tasks.get_nowait()) is not None:
+                self._room(-len(behind.records))
+                with suppress(InvalidStateError):
+                    behind.future.set_exception(Shed())
 
     def _work(self) -> None:
         if self._shadow:
@@ -101,7 +101,7 @@ class Challenger:
             if time.monotonic() - task.asked > self._patience:
                 self._fail(task, TimeoutError())
                 continue
-            self._running = task
+            self._began, self._running = time.monotonic(), task
             try:
                 scores = self._model.score(task.given, task.records)
                 if time.monotonic() - task.asked > self._patience:

@@ -5,6 +5,7 @@ than a prediction. So at start-up this one moves in front of them; whatever is n
 """
 
 import json
+import logging
 import time
 from collections.abc import Callable
 from typing import Any
@@ -14,6 +15,8 @@ from ml.serving.batching import Batching
 from ml.serving.body import Body, Message, Reading, Receive, Refused, Send
 from ml.serving.counters import REFUSED
 from ml.serving.process import TIME, Process
+
+logger = logging.getLogger("ml.serving")
 
 PLACES = b'{"predict": "POST /predict", "openapi": "/docs.json", "metrics": "/metrics", "ready": "/readyz"}'
 BUSY = 256  # requests at once in a worker; BentoML's limit, which holds for its own routes only, is the same
@@ -83,6 +86,10 @@ class Endpoints:
         except Refused as refused:
             REFUSED.labels("/predict", str(refused.status)).inc()
             await self._send(send, refused.status, refused.body)
+        except Exception:
+            logger.exception("a request could not be answered")
+            REFUSED.labels("/predict", "500").inc()
+            await self._send(send, 500, b'{"error": "this request could not be answered; the log says why"}')
         finally:
             self._busy -= 1
 

@@ -16,6 +16,8 @@ from ml.serving.body import LIMIT, TOO_LONG, Body, Refused
 from ml.serving.counters import OUTCOMES, REFUSED
 from ml.settings import settings
 
+MOST = 10_000  # outcomes at once: predictions are answered by the same loop
+
 
 class Observed(BaseModel):
     """The outcome of an earlier prediction."""
@@ -68,7 +70,11 @@ class Outcomes:
     async def _observe(self, sender: str, content: bytes, time: str) -> int:
         """Log outcomes, all or none, and return how many; raises Refused."""
         observed, _ = self._body.parse(content)
+        if len(observed) > MOST:
+            raise Refused(413, f"there are more than {MOST} outcomes; send fewer at once")
         self._set_clock(time)
+        if not observed:
+            return 0
         self._refuse_unknown(observed)
         ids, outcomes = [each.request_id for each in observed], [each.outcome for each in observed]
         part = {"request_id": ids, "time": self._clock.now(), "outcome": outcomes, "sender": sender}

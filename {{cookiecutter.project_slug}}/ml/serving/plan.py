@@ -40,6 +40,7 @@ class Plan:
         arms = self.experiment.arms if self.experiment else {}
         self.arms = np.array([CHAMPION, *arms], dtype=object)
         self.bundles = np.array([release.champion, *(arm.bundle for arm in arms.values())], dtype=object)
+        self.labels = [each if "://" in told else told[:12] for each, told in zip(self.arms, self.bundles, strict=True)]
         self.thresholds = np.array([bundles.get(each, self.champion).threshold for each in self.bundles])
         self.shadow = self.experiment is not None and self.experiment.mode == "shadow"
         self.patience = PATIENCE if self.shadow else framing().budget.latency_p99_ms / 1000

@@ -85,8 +85,10 @@ class Predictor:
         except Exception:
             logger.exception("the champion cannot score: %d records get the constant", (~stored).sum())
             scores, fallback = np.where(stored, scores, plan.base), BY_CONSTANT
-        nobody = np.zeros(len(entities), dtype=np.int64)
-        said = (nobody, scores, stored, np.where(stored, "", fallback).astype(object))
+        fallbacks = np.where(stored, "", fallback).astype(object)
+        if (strange := ~((scores >= 0) & (scores <= 1))).any():
+            scores, fallbacks = np.where(strange, plan.base, scores), np.where(strange, BY_CONSTANT, fallbacks)
+        said = (np.zeros(len(entities), dtype=np.int64), scores, stored, fallbacks)
         return Turn(plan, requests, now, degraded, columns, known, given, entities, plan.assign(entities), *said)
 
     def _stored(self, columns: Columns, now: datetime) -> Scores:

@@ -20,5 +20,8 @@ class Remote:
     def score(self, given: Inputs, records: Sequence[BaseModel]) -> NDArray[np.float64]:
         """Return the service's scores of records, [n]; raises httpx.HTTPError, or KeyError for no answer of ours."""
         body = json.dumps([record.model_dump(mode="json") for record in records])
-        answer = self._client.post("/predict", content=body).raise_for_status().json()
+        try:
+            answer = self._client.post("/predict", content=body).raise_for_status().json()
+        except httpx.TimeoutException as error:
+            raise TimeoutError from error
         return np.array([each["score"] for each in answer], dtype=np.float64)

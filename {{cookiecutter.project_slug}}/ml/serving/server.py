@@ -32,7 +32,7 @@ def serve(host: str, port: int) -> None:
     )
     sys.stdout.flush()
     os.chdir(ROOT)
-    os.execve(sys.executable, _command(host, port), environment())
+    os.execve(sys.executable, _command(host, port), environment() | {"ML_SERVE_HOST": host})
 
 
 class Service(NamedTuple):
@@ -46,7 +46,8 @@ class Service(NamedTuple):
 def running(host: str, port: int, clock: str, log: Path) -> Iterator[Service]:
     """Run the server beside this process; yields where, once it is ready, and ends it however the block ends."""
     outcomes_port = free_port()
-    ours = {"ML_SERVE_CLOCK": clock, "ML_SERVE_OUTCOMES_PORT": str(outcomes_port), "ML_SERVE_DRAIN_SECONDS": "0"}
+    ours = {"ML_SERVE_HOST": host, "ML_SERVE_OUTCOMES_PORT": str(outcomes_port)}
+    ours |= {"ML_SERVE_CLOCK": clock, "ML_SERVE_DRAIN_SECONDS": "0"}
     check(host, port, outcomes_port)
     with log.open("wb") as output:
         process = subprocess.Popen(

@@ -32,7 +32,7 @@ class Service:
 
     @bentoml.api(route="/predict")
     def predict(self, record: Record, /) -> Answer:
-        """Score one record, or a list of up to ten thousand; a list is answered by a list in the same order."""
+        """Score one record, or a list of them; a list is answered by a list in the same order."""
         raise AssertionError("Endpoints answers this route")
 
 

@@ -44,6 +44,8 @@ class Switch:
                     self._take(told, use)
             except ContractError as error:  # half written, or wrong: what is at work goes on
                 logger.error("%s", error)
+            except Exception:
+                logger.exception("the release cannot be taken; what is at work goes on")
 
     def _take(self, told: Release, use: Callable[[Plan], None]) -> None:
         if absent := [digest for digest in told.digests if digest not in self._bundles]:

@@ -46,7 +46,7 @@ def _count(turns: Sequence[Turn]) -> None:
     said_by, scores = _every(turns, lambda turn: turn.said_by), _every(turns, lambda turn: turn.scores)
     decisions, fallback = _every(turns, lambda turn: turn.decisions), _every(turns, lambda turn: turn.fallback)
     for place in np.unique(said_by).tolist():
-        bundle, own = plan.bundles[place][:12], said_by == place
+        bundle, own = plan.labels[place], said_by == place
         for decision, times in (("true", (own & decisions).sum()), ("false", (own & ~decisions).sum())):
             counters.PREDICTIONS.labels(bundle, decision).inc(int(times))
         counters.SCORES.labels(bundle).observe_all(scores[own])
