@@ -151,9 +151,9 @@ def test_a_store_filled_up_to_the_evening_before_can_be_replayed_into_and_one_th
         with configured(ML_STORE_URL=store):
             if ahead:
                 with pytest.raises(ContractError, match="knows what happened later than 2013-04-08"):
-                    replay(str(copy), DAYS[3], DAYS[3], "http://nobody")
+                    replay(str(copy), DAYS[3], DAYS[3], "http://nobody", "http://nobody")
             else:
-                assert replay(str(copy), DAYS[3], DAYS[3], "http://nobody") > 500
+                assert replay(str(copy), DAYS[3], DAYS[3], "http://nobody", "http://nobody") > 500
     assert "/predict" in posted
 
 
