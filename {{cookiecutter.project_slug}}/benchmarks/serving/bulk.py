@@ -45,7 +45,7 @@ def main() -> int:
     with at_work([each for each in SERVERS if each.name == OURS]) as (ours,):
         for _ in range(asked.rounds):
             alone.append(in_process(body, SECONDS))
-            found = load(ours.port, [request("/predict", body)], SECONDS, connections=2)
+            found = load(ours.port, [request("/predict", body)], SECONDS, connections=4)
             served.append(found.rate * ROWS)
             errors += found.errors
     shares = np.array(served) / np.array(alone)

@@ -36,7 +36,7 @@ class Connection(asyncio.Protocol):
     """Sends one request at a time; the answer's future gets whether it was 200."""
 
     def __init__(self) -> None:
-        self._got, self._answer = b"", asyncio.get_running_loop().create_future()
+        self._answer = asyncio.get_running_loop().create_future()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Keep the transport."""
@@ -44,20 +44,23 @@ class Connection(asyncio.Protocol):
 
     def ask(self, content: bytes) -> "asyncio.Future[bool]":
         """Send a request, and return whether its answer will be 200."""
-        self._got, self._answer = b"", asyncio.get_running_loop().create_future()
+        self._head, self._left, self._answer = b"", 0, asyncio.get_running_loop().create_future()
         self._transport.write(content)
         return self._answer
 
     def data_received(self, data: bytes) -> None:
         """Wait for the whole answer."""
-        self._got += data
-        head = self._got.find(b"\r\n\r\n")
-        if head < 0:
-            return
-        mark = self._got[:head].lower().find(b"content-length:")
-        length = int(self._got[mark + 15 : head].split(b"\r\n", 1)[0])
-        if len(self._got) >= head + 4 + length and not self._answer.done():
-            self._answer.set_result(self._got.startswith(b"HTTP/1.1 200"))
+        if not self._left:
+            self._head += data
+            end = self._head.find(b"\r\n\r\n")
+            if end < 0:
+                return
+            mark = self._head[:end].lower().find(b"content-length:")
+            self._left = int(self._head[mark + 15 : end].split(b"\r\n", 1)[0]) + end + 4 - len(self._head)
+        else:
+            self._left -= len(data)
+        if self._left <= 0 and not self._answer.done():
+            self._answer.set_result(self._head.startswith(b"HTTP/1.1 200"))
 
     def connection_lost(self, error: Exception | None) -> None:
         """Give up what was asked."""
@@ -86,26 +89,21 @@ async def _closed(port: int, requests: Iterator[bytes], seconds: float, connecti
 
 
 async def _open(port: int, requests: Iterator[bytes], seconds: float, rate: float) -> Load:
-    free: asyncio.Queue[Connection] = asyncio.Queue()
-    for connection in await _connect(port, CONNECTIONS):
-        free.put_nowait(connection)
+    """Each connection sends on a schedule of its own, and a late answer counts from when its request was due."""
     taken: list[float] = []
-    errors = 0
+    errors, began = 0, time.perf_counter()
 
-    async def one(due: float) -> None:
+    async def one(number: int, connection: Connection) -> None:
         nonlocal errors
-        connection = await free.get()
-        errors += not await connection.ask(next(requests))
-        taken.append(time.perf_counter() - due)
-        free.put_nowait(connection)
-
-    began = time.perf_counter()
-    async with asyncio.TaskGroup() as tasks:
-        for number in range(int(seconds * rate)):
-            due = began + number / rate
+        for due in np.arange(began + number / rate, began + seconds, CONNECTIONS / rate).tolist():
             if (wait := due - time.perf_counter()) > 0:
                 await asyncio.sleep(wait)
-            tasks.create_task(one(due))
+            errors += not await connection.ask(next(requests))
+            taken.append(time.perf_counter() - due)
+
+    connections = await _connect(port, CONNECTIONS)
+    began = time.perf_counter()
+    await asyncio.gather(*(one(number, each) for number, each in enumerate(connections)))
     return Load(len(taken) / (time.perf_counter() - began), errors, np.array(taken) * 1000)
 
 
