@@ -73,13 +73,11 @@ class Outcomes:
         if len(observed) > MOST:
             raise Refused(413, f"there are more than {MOST} outcomes; send fewer at once")
         self._set_clock(time)
-        if not observed:
-            return 0
         self._refuse_unknown(observed)
         ids, outcomes = [each.request_id for each in observed], [each.outcome for each in observed]
         part = {"request_id": ids, "time": self._clock.now(), "outcome": outcomes, "sender": sender}
         try:
-            if not self._log.append(events.OUTCOMES, part, len(ids)):
+            if ids and not self._log.append(events.OUTCOMES, part, len(ids)):
                 raise OSError("too much waits to be written")
             await asyncio.to_thread(self._log.flush)
         except OSError as error:
