@@ -5,7 +5,7 @@ import sys
 
 import numpy as np
 
-from benchmarks.serving.load import load
+from benchmarks.serving.load import load, percentiles, row
 from benchmarks.serving.servers import BARE, OURS, SERVERS, at_work
 
 ROUNDS, SECONDS, SHARE = 7, 5.0, 0.7
@@ -23,16 +23,13 @@ def main() -> int:
         for turn in range(asked.rounds):
             for each in servers[:: 1 if turn % 2 else -1]:
                 ran = load(*each.address, SECONDS, float(knees[each.name] * SHARE))
-                found[each.name].append(np.quantile(ran.milliseconds, [0.5, 0.99]))
+                found[each.name].append(percentiles(ran.milliseconds))
                 errors += ran.errors
     print(
         "| server | 70 % of the knee, requests/s | median, ms | p99, ms | p99 of bare uvicorn |\n|---|---|---|---|---|"
     )
-    bare = np.array(found[BARE])
     for name, knee in knees.items():
-        own = np.array(found[name])
-        told = " | ".join(f"{value:.2f}" for value in np.median(own, axis=0))
-        print(f"| {name} | {knee * SHARE:,.0f} | {told} | {np.median(own[:, 1] / bare[:, 1]):.2f} |")
+        print(row(f"{name} | {knee * SHARE:,.0f}", found[name], found[BARE]))
     print(f"\n{errors} answers not 200: {'void' if errors else 'counts'}")
     return int(errors > 0)
 

@@ -113,3 +113,14 @@ def load(
     """Send requests in turn for some seconds: as fast as answers come, or at a rate, whether or not they do."""
     sent = itertools.cycle(requests)
     return uvloop.run(_open(port, sent, seconds, rate) if rate else _closed(port, sent, seconds, connections))
+
+
+def percentiles(milliseconds: np.ndarray) -> np.ndarray:
+    """Return the median and the 99th percentile."""
+    return np.quantile(milliseconds, [0.5, 0.99])
+
+
+def row(name: str, own: list[np.ndarray], reference: list[np.ndarray]) -> str:
+    """Return a line of a table: medians over rounds of both percentiles, and the 99th beside a reference's."""
+    told = " | ".join(f"{value:.2f}" for value in np.median(np.array(own), axis=0))
+    return f"| {name} | {told} | {np.median(np.array(own)[:, 1] / np.array(reference)[:, 1]):.2f} |"

@@ -6,9 +6,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-import numpy as np
-
-from benchmarks.serving.load import load
+from benchmarks.serving.load import load, percentiles, row
 from benchmarks.serving.servers import OURS, SERVERS, at_work
 from ml.contract import release
 from ml.contract.release import Arm, Experiment, Release
@@ -43,13 +41,10 @@ def main() -> int:
                     ran = load(*each.address, SECONDS, RATE)
                     errors += ran.errors
                     if turn:
-                        found[each.name].append(np.quantile(ran.milliseconds, [0.5, 0.99]))
+                        found[each.name].append(percentiles(ran.milliseconds))
     print(f"| at {RATE:,.0f} requests/s | median, ms | p99, ms | p99 of alone |\n|---|---|---|---|")
-    alone = np.array(found["alone"])
-    for name, each in found.items():
-        own = np.array(each)
-        told = " | ".join(f"{value:.2f}" for value in np.median(own, axis=0))
-        print(f"| {name} | {told} | {np.median(own[:, 1] / alone[:, 1]):.2f} |")
+    for name, own in found.items():
+        print(row(name, own, found["alone"]))
     print(f"\n{errors} answers not 200")
     return int(errors > 0)
 
