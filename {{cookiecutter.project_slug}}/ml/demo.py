@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from datetime import date
 from typing import Any
 
-from ml.contract import bundle, verdict
+from ml.contract import bundle, secrets, verdict
 from ml.contract import release as contract
 from ml.delivery.release import end, release, try_out
 from ml.experiment.experiment import FOLDER, experiment
@@ -30,6 +30,7 @@ from ml.statistics.metrics import Estimate, digits
 from ml.store import files
 
 ENVIRONMENT = "demo"
+SALT = b"No secret: every demo splits its entities alike."
 CANARY = 30  # percent of the entities
 SAMPLE = 2000  # served requests that go through the offline path again
 
@@ -53,7 +54,8 @@ def _demo() -> None:
     with _timed(seconds, "release"):
         release(conf.store_url, ran.bundle)
     challenger = runner_up(ran.bundle)
-    try_out(conf.store_url, challenger, "shadow", 100)
+    files.write(str(conf.secrets / secrets.SALT), SALT)
+    try_out(conf.store_url, challenger, "shadow", 100, "demo-shadow")
     for begun in (conf.events_url, str(conf.spool), conf.labels_url, conf.online_url):  # simulated time begins anew
         shutil.rmtree(files.local(begun, "what earlier demos left"))
     verdicts, experiments = [], []
@@ -100,7 +102,7 @@ def _go_on(challenger: str, judged: Verdict, until: date) -> None:
     elif judged.mode == "canary":
         release(conf.store_url, challenger)
     elif gate(conf.lake_url, conf.store_url, champion, challenger, until).answer == "pass":
-        try_out(conf.store_url, challenger, "canary", CANARY)
+        try_out(conf.store_url, challenger, "canary", CANARY, "demo-canary")
     else:
         end(conf.store_url)
 
