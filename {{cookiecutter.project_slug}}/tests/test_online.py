@@ -153,6 +153,18 @@ def test_what_has_become_stale_is_unknown(filled: OnlineStore, records: pd.DataF
     assert all(np.isnan(values).all() for values in stale.values())
 
 
+def test_what_happens_within_a_second_is_known_at_once(store: OnlineStore, lake: str, records: pd.DataFrame) -> None:
+    feed, online = Feed(lake, store, NOON_OF_APRIL_1.date()), Online(store)
+    columns = columns_of_frame(records.iloc[:50])
+    feed.up_to(int(NOON_OF_APRIL_1.timestamp()) - 3 * 3600)
+    before = online.known(columns, NOON_OF_APRIL_1).features
+    feed.up_to(int(NOON_OF_APRIL_1.timestamp()))
+    after, anew = (each.known(columns, NOON_OF_APRIL_1).features for each in (online, Online(store)))
+    for name in after:
+        np.testing.assert_array_equal(after[name], anew[name], err_msg=name)
+    assert any(not np.array_equal(after[name], before[name], equal_nan=True) for name in after)
+
+
 @pytest.mark.slow
 def test_all_features_of_a_request_are_read_in_one_round_trip(
     server_of_redis: Redis, lake: str, records: pd.DataFrame

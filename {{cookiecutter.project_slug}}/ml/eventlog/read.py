@@ -51,13 +51,6 @@ def _whole(url: str, table: str, only: Collection[str] | None = None) -> tuple[d
     raise ContractError("events", f"{url} changes faster than it can be read", "Try again")
 
 
-def replaced(url: str, table: str) -> list[str]:
-    """Return the closed segments that are there although another has taken their place."""
-    there = names(url, table)
-    taken = set().union(*(segment(url, table, name)[1] for name in there))
-    return [name for name in there if name in taken]
-
-
 def names(url: str, table: str) -> list[str]:
     """Return the names of a table's closed segments."""
     listed = files.names(files.join(url, table))

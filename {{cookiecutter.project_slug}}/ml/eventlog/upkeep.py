@@ -61,8 +61,6 @@ def requests_of(url: str, field: str, value: str) -> set[str]:
 def take_out(url: str, requests: set[str]) -> None:
     """Take requests out of all tables, predictions last: who is interrupted can begin again."""
     for table in (OUTCOMES, SHADOWS, PREDICTIONS):
-        for name in read.replaced(url, table):
-            files.remove(_file(url, table, name))
         for name in read.names(url, table):
             rows, replaces = read.segment(url, table, name)
             hits = pc.is_in(rows["request_id"], pa.array(sorted(requests), pa.string()))
