@@ -1,0 +1,3 @@
+{{- define "serving.knows" -}}
+{{- if .root.Capabilities.APIVersions.Has .api }}yes{{ end }}
+{{- end }}
