@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ml.errors import ContractError
+from ml.models.nodes import Nodes
 
 PATIENCE = 5  # epochs without a better one before it stops
 
@@ -52,7 +53,7 @@ def descend(
 
 def _descend(torch: Any, asked: Asked, sizes: list[int], scaled: Any, codes: Any, labels: Any, cut: int) -> Learned:
     """Descend on the rows before `cut`, and keep what was best on the rows from there on."""
-    chance = torch.Generator().manual_seed(asked.seed)
+    chance, nodes = torch.Generator().manual_seed(asked.seed), Nodes(torch)
     functional = torch.nn.functional
 
     def random(rows: int, columns: int, spread: float) -> Any:
@@ -65,18 +66,20 @@ def _descend(torch: Any, asked: Asked, sizes: list[int], scaled: Any, codes: Any
     biases = [torch.zeros(width, requires_grad=True) for width in widths[1:]]
     biases.append(torch.logit(labels[:cut].mean(), eps=1e-6).reshape(1).requires_grad_())
 
-    def kept(shape: Any) -> Any:
-        return torch.rand(shape, generator=chance) >= asked.dropout
-
     def loss(rows: Any, learning: bool) -> Any:
-        seen = codes[rows] * kept(codes[rows].shape) if learning else codes[rows]
+        batch, rows = len(rows), rows[nodes.share] if learning else rows
+
+        def kept(width: int) -> Any:
+            return (torch.rand(batch, width, generator=chance) >= asked.dropout)[nodes.share]
+
+        seen = codes[rows] * kept(codes.shape[1]) if learning else codes[rows]
         vectors = [functional.embedding(seen[:, at], table) for at, table in enumerate(tables)]
         layer = torch.cat([scaled[rows], *vectors], dim=1)
         for weight, bias in zip(weights[:-1], biases[:-1], strict=True):
             layer = torch.relu(layer @ weight + bias)
-            layer = layer * kept(layer.shape) / (1 - asked.dropout) if learning else layer
+            layer = layer * kept(layer.shape[1]) / (1 - asked.dropout) if learning else layer
         logit = (layer @ weights[-1] + biases[-1])[:, 0]
-        return functional.binary_cross_entropy_with_logits(logit, labels[rows])
+        return functional.binary_cross_entropy_with_logits(logit, labels[rows], reduction="sum") / batch
 
     groups = [{"params": [*tables, *weights]}, {"params": biases, "weight_decay": 0.0}]
     optimizer = torch.optim.AdamW(groups, lr=asked.learning_rate, weight_decay=asked.weight_decay)
@@ -85,9 +88,10 @@ def _descend(torch: Any, asked: Asked, sizes: list[int], scaled: Any, codes: Any
         for rows in torch.randperm(cut, generator=chance).split(asked.batch):
             optimizer.zero_grad()
             loss(rows, learning=True).backward()
+            nodes.add([tensor.grad for tensor in (*tables, *weights, *biases)])
             optimizer.step()
         with torch.no_grad():
-            losses.append(loss(slice(cut, None), learning=False).item())
+            losses.append(nodes.agree(loss(torch.arange(cut, len(labels)), learning=False)).item())
         best = int(np.argmin(losses))
         if best == len(losses) - 1:
             kept_best = [[tensor.detach().numpy().copy() for tensor in part] for part in (tables, weights, biases)]

@@ -4,6 +4,7 @@ import contextlib
 import os
 import shutil
 import sys
+import tempfile
 from collections.abc import Iterator, Sequence
 from datetime import date
 from pathlib import Path
@@ -11,8 +12,7 @@ from typing import NamedTuple
 
 from kfp import local
 
-from ml.contract import release
-from ml.pipeline import scoring_steps, steps
+from ml.pipeline import asked, containers, scoring_steps, steps, training
 from ml.pipeline.leftovers import nothing_left
 from ml.pipeline.steplog import own_lines, reason
 from ml.scoring.run import Asked
@@ -23,63 +23,45 @@ KEEP = 3  # runs whose artifacts stay on this machine
 
 
 class Run(NamedTuple):
-    """What a run on this machine leaves: the bundle's digest and the page of the data checks."""
+    """What a run leaves: the bundle's digest and, where it lies on this machine, the page of the data checks."""
 
     bundle: str
-    data_docs: Path
+    data_docs: Path | None = None
 
 
-def run(since: date, until: date) -> Run:
+def run(since: date, until: date, image: str | None = None) -> Run:
     """Train on this machine, and be judged against the champion of this process's environment.
 
-    Raises ContractError with a failed step's own sentence, and when another pipeline is running.
+    Each step is a process of this environment or, where an image is named, a container of it. Raises ContractError with
+    a failed step's own sentence, and when another pipeline is running.
     """
-    conf = settings()
-    with _here("training", steps.VERBS, len(steps.VERBS) - 1 + len(conf.train.rungs)) as runs:
-        ran = steps.training(
-            image="python",
-            lake=conf.lake_url,
-            since=str(since),
-            until=str(until),
-            store=conf.store_url,
-            champion=release.champion() or "",
-            rungs=conf.train.rungs,
-            seed=conf.train.seed,
-            threads=conf.train.threads,
-        )
+    with _here("training", steps.VERBS, len(steps.VERBS) - 1 + len(settings().train.rungs), image) as runs:
+        pipeline = containers.placed(training.training, image) if image else training.training
+        ran = pipeline(**asked.training((since, until), image=image or asked.HERE))
         return Run(str(ran.outputs["bundle"]), _of(runs, "training")[0] / "validate/docs/index.html")
 
 
-def score(asked: Asked, shards: int) -> None:
+def score(what: Asked, shards: int) -> None:
     """Score on this machine what was asked for, its days in so many shards; raises ContractError as `run` does."""
-    conf = settings()
     with _here("scoring", scoring_steps.VERBS, len(scoring_steps.VERBS) - 1 + shards):
-        scoring_steps.scoring(
-            image="python",
-            bundle=asked.bundle,
-            records=asked.records,
-            lake=asked.lake,
-            store=conf.store_url,
-            scores=asked.scores,
-            online=conf.online_url,
-            since=str(asked.since),
-            until=str(asked.until),
-            as_of=asked.as_of.isoformat() if asked.as_of else "",
-            chunk_rows=asked.chunk_rows,
-            ttl_hours=conf.score.ttl_hours,
-            shards=[f"{number}/{shards}" for number in range(shards)],
-        )
+        scoring_steps.scoring(**asked.scoring(what, shards))
 
 
 @contextlib.contextmanager
-def _here(name: str, verbs: Sequence[str], count: int) -> Iterator[Path]:
-    """Let the block run a pipeline of `count` steps on this machine; yields the folder of runs."""
-    runs = files.local(files.join(settings().store_url, "pipeline"), "pipeline runs")
+def _here(name: str, verbs: Sequence[str], count: int, image: str | None = None) -> Iterator[Path]:
+    """Let the block run a pipeline of `count` steps on this machine; yields the folder of runs.
+
+    What steps hand to each other lies below the store or, where that is no directory, among the temporary files.
+    """
+    store = settings().store_url
+    beside = store if "://" not in store else f"{tempfile.gettempdir()}/ml"
+    runs = files.local(files.join(beside, "pipeline"), "pipeline runs")
     # Steps run what `python3` is on PATH, and find the code here whatever the current folder is.
     os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
     os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
-    local.init(local.SubprocessRunner(use_venv=False), pipeline_root=str(runs))
-    with files.alone(runs, "pipeline"), own_lines(tuple(verbs), count) as log, nothing_left(runs):
+    here = containers.runner() if image else contextlib.nullcontext(local.SubprocessRunner(use_venv=False))
+    with files.alone(runs, "pipeline"), here as runner, own_lines(tuple(verbs), count) as log, nothing_left(runs):
+        local.init(runner, pipeline_root=str(runs))
         try:
             yield runs
         except RuntimeError as error:

@@ -4,11 +4,13 @@ The run's name goes from step to step as a file: Kubeflow's local runner gives t
 every parameter that an earlier step returns.
 """
 
+import functools
 from typing import List  # noqa: UP035 - kfp reads List
 
 from kfp import dsl
 from kfp.dsl import Artifact, Input, Output
 
+from ml.pipeline.placement import placed
 from ml.pipeline.steps import step
 
 VERBS = ("plan", "score", "publish")
@@ -40,7 +42,7 @@ def plan(
 
 @step
 def score(store: str, scores: str, shard: str, run: Input[Artifact]) -> int:
-    """Score the days of one shard, such as 0/3, and return how many records were scored."""
+    """Score the days of one shard, such as 0/3, and return how many records these are."""
     from pathlib import Path
 
     from ml.scoring.run import score
@@ -59,9 +61,10 @@ def publish(scores: str, online: str, ttl_hours: float, scored: List[int], run: 
     publish(Path(run.path).read_text(), scores, online, ttl_hours)
 
 
-@dsl.pipeline(name="scoring")  # type: ignore[untyped-decorator] # kfp's
+@dsl.pipeline(name="scoring")
 def scoring(
     image: str,
+    secret: str,
     bundle: str,
     records: str,
     lake: str,
@@ -75,14 +78,11 @@ def scoring(
     ttl_hours: float,
     shards: List[str],  # noqa: UP006
 ) -> None:
-    """From partitions of records to scores in files and in the online store."""
-
-    def placed(task: dsl.PipelineTask) -> dsl.PipelineTask:
-        return task.set_caching_options(False).set_container_image(image)
-
+    """From partitions of records to scores in files and in the online store; no step is pure."""
+    on = functools.partial(placed, image=image, secret=secret)
     asked = {"bundle": bundle, "records": records, "lake": lake, "scores": scores, "since": since, "until": until}
-    run = placed(plan(**asked, as_of=as_of, chunk_rows=chunk_rows)).outputs["run"]
+    run = on(plan(**asked, as_of=as_of, chunk_rows=chunk_rows)).outputs["run"]
     with dsl.ParallelFor(shards) as shard:
-        scored = placed(score(run=run, store=store, scores=scores, shard=shard))
+        scored = on(score(run=run, store=store, scores=scores, shard=shard))
     done = dsl.Collected(scored.outputs["Output"])
-    placed(publish(run=run, scores=scores, online=online, ttl_hours=ttl_hours, scored=done))
+    on(publish(run=run, scores=scores, online=online, ttl_hours=ttl_hours, scored=done))

@@ -1,4 +1,4 @@
-"""What a local run of the pipeline prints, reduced to what a person wants: each step's one line, or its one error."""
+"""What a run of the pipeline prints, reduced to what a person wants: each step's one line, or its one error."""
 
 import builtins
 import contextlib
@@ -49,10 +49,15 @@ def own_lines(verbs: tuple[str, ...], steps: int) -> Iterator[Lines]:
 def reason(log: str, kept: Path) -> ContractError:
     """Return the failed step's own error out of a run's log, or where the log is kept."""
     kept.write_text(log)
+    return said(log) or ContractError("pipeline", "a step failed", f"See {kept}")
+
+
+def said(log: str) -> ContractError | None:
+    """Return the error with which a step ended, out of its log; None where it ended otherwise."""
     marker = f"{ContractError.__module__}.{ContractError.__name__}: "
-    said = [line.split(marker, 1)[1] for line in log.splitlines() if marker in line]
-    if not said:
-        return ContractError("pipeline", "a step failed", f"See {kept}")
-    contract, _, rest = said[-1].partition(": ")
+    told = [line.split(marker, 1)[1] for line in log.splitlines() if marker in line]
+    if not told:
+        return None
+    contract, _, rest = told[-1].partition(": ")
     broken, _, mend = rest.rpartition(". ")
     return ContractError(contract, broken, mend)

@@ -1,26 +1,40 @@
-"""The pipeline: thin steps around plain functions, run on this machine or compiled for a cluster by the same object.
-
-On a cluster the image of the steps, by digest, is a parameter. Rungs of the ladder train side by side.
-"""
+"""The steps of the training pipeline: thin, around plain functions, which the image and this environment hold."""
 
 import functools
-from pathlib import Path
-from typing import Any, List, NamedTuple  # noqa: UP035 - kfp reads List
+from typing import Any, Dict, List, NamedTuple  # noqa: UP035 - kfp reads Dict and List
 
-from kfp import compiler, dsl
+from kfp import dsl
 from kfp.dsl import HTML, Artifact, Dataset, Input, Metrics, Model, Output
 
-# The code is in the image, and here in the environment: nothing is installed when a step starts.
+# Nothing is installed when a step starts.
 step = functools.partial(
     dsl.component, base_image="python:3.12-slim", packages_to_install=[], install_kfp_package=False
 )
 
-VERBS = ("ingest", "validate", "features", "train", "evaluate", "register", "gate")
+VERBS = ("plan", "ingest", "validate", "features", "train", "evaluate", "register", "gate")
 
 
 @step
-def ingest(lake: str, since: str, until: str, records: Output[Dataset]) -> None:
-    """Read the window's partitions."""
+def plan(
+    lake: str,
+    since: str,
+    until: str,
+    as_of: str,
+    image: str,
+    run: str,
+) -> NamedTuple("Planned", [("since", str), ("until", str), ("data", str)]):  # type: ignore[valid-type]
+    """Name the window and the state of the lake."""
+    from ml.training.plan import plan
+
+    first, last, data = plan(lake, since, until, as_of)
+    if "@sha256:" not in image:
+        data += f" of {run}"  # what a tag names may change, so that no later run takes it for the same
+    return (str(first), str(last), data)
+
+
+@step
+def ingest(lake: str, since: str, until: str, data: str, records: Output[Dataset]) -> None:
+    """Read the window's partitions; `data` names their state, by which Kubeflow knows that they are others."""
     from datetime import date
     from pathlib import Path
 
@@ -59,13 +73,25 @@ def features(
 
 
 @step
-def train(rung: str, seed: int, threads: int, table: Input[Dataset], model: Output[Model]) -> None:
-    """Fit one rung."""
+def train(
+    rung: str,
+    seed: int,
+    threads: int,
+    trainjob: Dict[str, Any],  # noqa: UP006
+    table: Input[Dataset],
+    model: Output[Model],
+) -> None:
+    """Fit one rung: in this pod, or by a TrainJob where it is among those that are trained so."""
     from pathlib import Path
 
-    from ml.training.train import train
+    if rung in trainjob.get("rungs", []):
+        from ml.pipeline import trainer
 
-    train(Path(table.path), Path(model.path), rung, seed, threads)
+        trainer.train(Path(table.path), Path(model.path), rung, seed, threads, trainjob)
+    else:
+        from ml.training.train import train
+
+        train(Path(table.path), Path(model.path), rung, seed, threads)
 
 
 @step
@@ -101,10 +127,29 @@ def register(
 
 
 @step
-def gate(lake: str, store: str, champion: str, challenger: str, page: Output[HTML]) -> str:
-    """Judge the bundle against the champion, or against the simplest rung where there is none; return the answer."""
+def gate(
+    lake: str,
+    store: str,
+    environment: str,
+    waivers: str,
+    champion: str,
+    challenger: str,
+    run: str,
+    page: Output[HTML],
+) -> str:
+    """Judge the bundle against the champion, or against the simplest rung where there is none; return the answer.
+
+    `waivers` is the text of the environment's file, which no image holds.
+    """
+    import os
+    import tempfile
     from pathlib import Path
 
+    told = Path(tempfile.mkdtemp())
+    (told / environment).mkdir()
+    (told / environment / "waivers.toml").write_text(waivers)
+    os.environ |= {"ML_RELEASE_FOLDER": str(told), "ML_RELEASE_ENVIRONMENT": environment}
+    from ml.contract import ledger
     from ml.contract.verdict import PAGE, folder
     from ml.gate.gate import gate
     from ml.store import files
@@ -112,48 +157,5 @@ def gate(lake: str, store: str, champion: str, challenger: str, page: Output[HTM
     verdict = gate(lake, store, champion or None, challenger)
     home = folder(store, verdict.challenger.bundle, verdict.champion.bundle)
     Path(page.path).write_bytes(files.read(files.join(home, PAGE)))
+    ledger.once(store, "runs", run, {"bundle": challenger, "champion": verdict.champion.bundle})
     return verdict.answer
-
-
-class Outcome(NamedTuple):
-    """What the pipeline returns: the bundle's digest and the gate's answer."""
-
-    bundle: str
-    answer: str
-
-
-@dsl.pipeline(name="training")
-def training(
-    image: str,
-    lake: str,
-    since: str,
-    until: str,
-    store: str,
-    champion: str,
-    rungs: List[str],  # noqa: UP006
-    seed: int,
-    threads: int,
-) -> Outcome:
-    """From raw partitions to a registered bundle and the gate's answer; `champion` may be empty."""
-
-    def placed(task: dsl.PipelineTask) -> dsl.PipelineTask:
-        return task.set_caching_options(False).set_container_image(image)
-
-    records = placed(ingest(lake=lake, since=since, until=until)).outputs["records"]
-    report = placed(validate(since=since, until=until, records=records)).outputs["report"]
-    featured = placed(features(records=records, report=report)).outputs
-    table, leakage = featured["table"], featured["leakage"]
-    with dsl.ParallelFor(rungs) as rung:
-        trained = placed(train(rung=rung, seed=seed, threads=threads, table=table))
-    models = functools.partial(dsl.Collected, trained.outputs["model"])  # kfp marks each as it is used
-    evaluation = placed(evaluate(seed=seed, table=table, models=models())).outputs["evaluation"]
-    made = {"records": records, "report": report, "table": table, "leakage": leakage, "evaluation": evaluation}
-    registered = placed(register(store=store, models=models(), **made)).output
-    judged = placed(gate(lake=lake, store=store, champion=champion, challenger=registered))
-    return Outcome(bundle=registered, answer=judged.outputs["Output"])
-
-
-def compile(pipeline: Any, target: Path) -> None:
-    """Write a pipeline as IR YAML for Kubeflow; its parameter `image` takes the steps' image by digest."""
-    target.parent.mkdir(parents=True, exist_ok=True)
-    compiler.Compiler().compile(pipeline, str(target))

@@ -14,8 +14,7 @@ from ml.store import files
 
 def ingest(lake: str, since: date, until: date, records: Path) -> None:
     """Write the raw records of all days from `since` to `until`; raises ContractError when a day is absent."""
-    for _ in track(source.publish(lake), "publishing days"):
-        pass
+    publish(lake)
     wanted = [day.date() for day in pd.date_range(since, until)]
     if not wanted:
         raise ContractError(
@@ -24,3 +23,9 @@ def ingest(lake: str, since: date, until: date, records: Path) -> None:
     table = records_of(lake, wanted)
     files.write(str(records), table.to_parquet(index=False))
     say("ingest", f"read {len(wanted)} days from {lake}, wrote {len(table):,} records")
+
+
+def publish(lake: str) -> None:
+    """Let the source write the partitions that are not there yet."""
+    for _ in track(source.publish(lake), "publishing days"):
+        pass

@@ -1,19 +1,17 @@
 """Where a bundle comes from: commit or tree, data, locks; nothing that two equal trainings would say differently."""
 
 import hashlib
-import subprocess
 from collections.abc import Iterable
 from pathlib import Path
 
+from ml.revision import CODE, commit
 from ml.settings import ROOT
-
-CODE = ("ml", "requirements", "project.toml", "pyproject.toml")
 
 
 def provenance(records: Path) -> dict[str, str | None]:
     """Return hashes of data, locks and code, and the project's own commit where it has one."""
     return {
-        "commit": _commit(),
+        "commit": commit(),
         "tree": _hash(_files(CODE)),
         "locks": _hash(_files(("requirements",))),
         "data": hash_of(records),
@@ -35,20 +33,3 @@ def _files(names: Iterable[str]) -> list[Path]:
 def _hash(files: Iterable[Path]) -> str:
     lines = [f"{hashlib.sha256(file.read_bytes()).hexdigest()}  {file.relative_to(ROOT)}\n" for file in files]
     return hashlib.sha256("".join(lines).encode()).hexdigest()
-
-
-def _git(*words: str) -> str | None:
-    try:
-        ran = subprocess.run(["git", "-C", str(ROOT), *words], capture_output=True, text=True, check=True)
-    except (OSError, subprocess.CalledProcessError):
-        return None
-    return ran.stdout.strip()
-
-
-def _commit() -> str | None:
-    """Return the project's commit, with "+changes" behind it when files differ; None outside its own repository."""
-    top = _git("rev-parse", "--show-toplevel")
-    commit = _git("rev-parse", "HEAD")
-    if top is None or commit is None or Path(top).resolve() != ROOT:
-        return None
-    return commit + ("+changes" if _git("status", "--porcelain", "--", *CODE) else "")
