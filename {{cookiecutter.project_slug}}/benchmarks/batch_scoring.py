@@ -37,10 +37,9 @@ from ml.features.history import History
 from ml.features.table import columns_of_frame, inputs
 from ml.problem import source
 from ml.problem.schema import KEY, predicted_at
-from ml.scoring.plan import Plan, plan
-from ml.scoring.publish import publish
+from ml.scoring.plan import Plan, plan, save
 from ml.scoring.reading import chunks
-from ml.scoring.score import score
+from ml.scoring.run import score, score_and_publish
 from ml.settings import ROOT, settings
 from ml.store import partitions
 
@@ -84,10 +83,11 @@ def _due(columns: Columns) -> Whole:
 
 def to_files(run: Plan, scores: Path, online: str) -> float:
     """Score partitions into files, and into the store at `online` where there is one; return the seconds."""
-    began = time.perf_counter()
-    score(run, settings().store_url, str(scores))
+    began, store = time.perf_counter(), settings().store_url
     if online:
-        publish(run, str(scores), online, 1)
+        score_and_publish(run.run, store, str(scores), online, 1)
+    else:
+        score(run.run, store, str(scores))
     return time.perf_counter() - began
 
 
@@ -114,6 +114,7 @@ def one(way: str, records: str, since: str, until: str, digest: str, folder: str
     """Do one way and print what it took."""
     conf, days = settings(), (date.fromisoformat(since), date.fromisoformat(until))
     run = plan(digest, records, conf.lake_url, *days, None, conf.score.chunk_rows)
+    save(str(Path(folder) / "scores"), run)
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     seconds = WAYS[way](run, Path(folder) / "scores", online)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

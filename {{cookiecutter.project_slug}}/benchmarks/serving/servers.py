@@ -45,23 +45,24 @@ class Server(NamedTuple):
         return request(self.path, self.body(record))
 
 
+def _bento(service: str) -> list[str]:
+    return ["bentoml", "serve", service, "--host", "127.0.0.1", "--port"]
+
+
 OURS = "ours"
 BARE = "bare uvicorn"
 AGAIN = "bare uvicorn, again (A/A)"
 SERVERS = [
     Server(BARE, [*UVICORN, "benchmarks.serving.bare:app", "--port"]),
-    Server(OURS, ["bentoml", "serve", "ml.serving.service:Service", "--host", "127.0.0.1", "--port"], "bentoml"),
+    Server(OURS, _bento("ml.serving.service:Service"), "bentoml"),
+    Server("ours without its event log", _bento("benchmarks.serving.unlogged:Service"), "bentoml"),
     Server(
         "bare uvicorn with tick batching",
         [*UVICORN, "benchmarks.serving.bare:app", "--port"],
         variables={"BARE_BATCHED": "yes"},
     ),
     Server("FastAPI and pydantic", [*UVICORN, "benchmarks.serving.fast:app", "--port"], "fastapi"),
-    Server(
-        "BentoML as in its tutorial",
-        ["bentoml", "serve", "benchmarks.serving.tutorial:Tutorial", "--host", "127.0.0.1", "--port"],
-        "bentoml",
-    ),
+    Server("BentoML as in its tutorial", _bento("benchmarks.serving.tutorial:Tutorial"), "bentoml"),
     Server(
         "KServe's Python server",
         ["benchmarks.serving.kserve_model", "--enable_grpc=false", "--http_port"],

@@ -7,8 +7,9 @@ seconds; what cannot be written waits in memory, and what there is no room for i
 import logging
 import threading
 from collections import defaultdict, deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 
@@ -16,9 +17,13 @@ from ml.eventlog import segments
 from ml.eventlog.segments import Part
 from ml.eventlog.shipping import Shipping
 from ml.eventlog.spool import OpenSegment
+from ml.processes import give_way
 
 WINDOW = 0.2  # seconds between two writes
 CAPACITY = 100_000  # rows in memory
+
+Columns = Callable[[Sequence[Any]], Iterable[tuple[Part, int]]]
+Way = tuple[str, Columns | None]  # the table, and how its rows are made of what was appended
 
 logger = logging.getLogger("ml.events")
 
@@ -29,7 +34,7 @@ class EventLog:
     def __init__(self, spool: Path, url: str, seconds: float, lost: Callable[[int], None] = lambda rows: None) -> None:
         self._spool, self._seconds, self._lost = spool, seconds, lost
         self._lock, self._wake = threading.Lock(), threading.Event()
-        self._buffer: list[tuple[str, Part, int]] = []
+        self._buffer: list[tuple[Way, Any, int]] = []
         self._batches: deque[tuple[str, pa.RecordBatch]] = deque()  # built once, however often their writing is tried
         self._rows = 0  # in the buffer and in batches
         self._waiting: list[threading.Event] = []
@@ -40,11 +45,14 @@ class EventLog:
         self._writer = threading.Thread(target=self._write, name="event log", daemon=True)
         self._writer.start()
 
-    def append(self, table: str, part: Part, rows: int) -> bool:
-        """Take rows of a table, and say whether there was room for them; else they are lost, and counted."""
+    def append(self, table: str, told: Any, rows: int, columns: Columns | None = None) -> bool:
+        """Take rows of a table, and say whether there was room for them; else they are lost, and counted.
+
+        They are a part of the table, or what `columns` makes parts of, in the writer's thread and of many at once.
+        """
         with self._lock:
             if fits := self._rows + rows <= CAPACITY:
-                self._buffer.append((table, part, rows))
+                self._buffer.append(((table, columns), told, rows))
                 self._rows += rows
         if not fits:
             self._lost(rows)
@@ -67,6 +75,7 @@ class EventLog:
         self._shipping.close()
 
     def _write(self) -> None:
+        give_way()
         closing = False
         while not closing:
             self._wake.wait(WINDOW)
@@ -90,11 +99,11 @@ class EventLog:
         with self._lock:
             taken, self._buffer = self._buffer, []
             waiting, self._waiting = self._waiting, []
-        by_table = defaultdict(list)
-        for table, part, count in taken:
-            by_table[table].append((part, count))
-        for table, told in by_table.items():
-            self._batches.extend(self._whole(table, told))
+        by_way = defaultdict(list)
+        for way, told, count in taken:
+            by_way[way].append((told, count))
+        for way, all_of in by_way.items():
+            self._batches.extend(self._whole(way, all_of))
         try:
             while self._batches:
                 table, rows = self._batches[0]
@@ -111,19 +120,20 @@ class EventLog:
         for each in waiting:
             each.set()
 
-    def _whole(self, table: str, told: Sequence[tuple[Part, int]]) -> Iterator[tuple[str, pa.RecordBatch]]:
-        """Yield parts as one batch; a part that is none of this table costs its own rows and no others."""
-        parts, counts = zip(*told, strict=True)
+    def _whole(self, way: Way, taken: Sequence[tuple[Any, int]]) -> Iterator[tuple[str, pa.RecordBatch]]:
+        """Yield what was taken as one batch; what is none of this table costs its own rows and no others."""
+        table, columns = way
         try:
-            yield table, segments.batch(table, parts, counts)
+            yield table, segments.batch(table, list(columns([told for told, _ in taken])) if columns else taken)
         except Exception:
-            if len(told) > 1:
-                for each in told:
-                    yield from self._whole(table, [each])
+            if len(taken) > 1:
+                for each in taken:
+                    yield from self._whole(way, [each])
                 return
-            logger.exception("%d rows are none of the table %s", counts[0], table)
-            self._let_go(counts[0])
-            self._lost(counts[0])
+            ((_, count),) = taken
+            logger.exception("%d rows are none of the table %s", count, table)
+            self._let_go(count)
+            self._lost(count)
 
     def _let_go(self, rows: int) -> None:
         with self._lock:

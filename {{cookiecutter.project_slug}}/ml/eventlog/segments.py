@@ -7,7 +7,8 @@ writer died, and is passed over. A closed segment is one compressed Parquet file
 import io
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Any, BinaryIO
+from itertools import chain
+from typing import Any, BinaryIO, cast
 
 import numpy as np
 import pyarrow as pa
@@ -30,21 +31,25 @@ DTYPES = {
     kind: np.dtype(name) for kind, name in (("number", "f8"), ("single", "f4"), ("flag", "?"), ("time", "M8[us]"))
 }
 
+# Columns whose texts come again and again; a request's id never does.
+REPEATING = sorted(
+    {name for kinds in TABLES.values() for name, kind in kinds.items() if kind == "text"} - {"request_id"}
+)
+
 Part = Mapping[str, Any]  # some rows of a table: an array or list a column, one value where all rows have the same
 
 
-def batch(table: str, parts: Sequence[Part], rows: Sequence[int]) -> pa.RecordBatch:
-    """Return parts of a table, of so many rows each, as one record batch."""
-    kinds = TABLES[table]
-    columns = [_column(kind, [part[name] for part in parts], rows) for name, kind in kinds.items()]
+def batch(table: str, parts: Sequence[tuple[Part, int]]) -> pa.RecordBatch:
+    """Return parts of a table, each with its number of rows, as one record batch."""
+    kinds, counts = TABLES[table], [count for _, count in parts]
+    columns = [_column(kind, [part[name] for part, _ in parts], counts) for name, kind in kinds.items()]
     return pa.record_batch(columns, names=list(kinds))
 
 
 def _column(kind: str, values: Sequence[Any], rows: Sequence[int]) -> pa.Array:
     """Return one column. `pa.array` would do, and would import pandas, which serving does without."""
     if kind == "text":
-        texts = [one for each, count in zip(values, rows, strict=True) for one in _spread(each, count)]
-        return _same(texts[0], len(texts)) if texts.count(texts[0]) == len(texts) else _texts(texts)
+        return _texts(list(chain.from_iterable(map(_spread, values, rows))))
     parts = (
         each if isinstance(each, np.ndarray) else np.array([_plain(one) for one in _spread(each, count)], DTYPES[kind])
         for each, count in zip(values, rows, strict=True)
@@ -55,18 +60,16 @@ def _column(kind: str, values: Sequence[Any], rows: Sequence[int]) -> pa.Array:
 
 
 def _texts(values: Sequence[str | None]) -> pa.Array:
-    built = pa.lib.StringBuilder()
-    built.append_values(values)
-    return built.finish()
-
-
-def _same(text: str | None, count: int) -> pa.Array:
-    """Return one text many times, as bundle and plan are: a fifth of the columns, for a tenth of the price."""
-    if text is None:
-        return pa.nulls(count, TYPES["text"])
-    written = text.encode()
-    ends = np.arange(count + 1, dtype=np.int32) * np.int32(len(written))
-    return pa.Array.from_buffers(TYPES["text"], count, [None, pa.py_buffer(ends), pa.py_buffer(written * count)])
+    """Return texts, None for none. Joined at once they cost a fourth of what a builder takes that gets one by one."""
+    there = None
+    if None in values:
+        there = pa.py_buffer(np.packbits([each is not None for each in values], bitorder="little"))
+    texts = cast(Sequence[str], values if there is None else [each or "" for each in values])
+    whole = "".join(texts)
+    sizes = map(len, texts) if whole.isascii() else (len(each.encode()) for each in texts)
+    ends = np.zeros(len(texts) + 1, dtype=np.int32)
+    np.cumsum(np.fromiter(sizes, dtype=np.int32, count=len(texts)), out=ends[1:])
+    return pa.Array.from_buffers(TYPES["text"], len(texts), [there, pa.py_buffer(ends), pa.py_buffer(whole.encode())])
 
 
 def _spread(value: Any, count: int) -> list[Any]:
@@ -114,7 +117,7 @@ def closed(rows: pa.Table, replaces: Sequence[str] = ()) -> bytes:
     """Return rows as a closed segment that takes the place of those named."""
     content = io.BytesIO()
     told = rows.replace_schema_metadata({REPLACES: "\n".join(replaces)} if replaces else None)
-    pq.write_table(told, content, compression="zstd")
+    pq.write_table(told, content, compression="zstd", use_dictionary=REPEATING, write_statistics=False)
     return content.getvalue()
 
 

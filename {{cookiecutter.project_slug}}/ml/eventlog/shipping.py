@@ -8,6 +8,7 @@ import threading
 from pathlib import Path
 
 from ml.eventlog import segments, spool
+from ml.processes import give_way
 from ml.store import files
 
 AGAIN = 5.0  # seconds between two looks into the spool
@@ -36,6 +37,7 @@ class Shipping:
         self._thread.join()
 
     def _run(self) -> None:
+        give_way()
         closing = False
         while not closing:
             self._wake.clear()

@@ -42,20 +42,24 @@ class Embedded:
         except (lmdb.Error, OSError) as error:
             raise Unavailable(str(error)) from error
 
-    def put(self, values: Iterable[tuple[bytes, bytes]], expires: datetime) -> None:
-        """Write many values under their keys; they stay until they are removed. Raises Unavailable."""
-        left = iter(values)
+    def put(self, table: bytes, values: Iterable[tuple[bytes, bytes]], expires: datetime) -> None:
+        """Write many values under names of a table; they stay until it is dropped. Raises Unavailable."""
+        left = ((_key(table, name), value) for name, value in values)
         try:
             while some := list(islice(left, AT_ONCE)):
                 with self._current().begin(write=True) as transaction:
-                    transaction.cursor().putmulti(some)
+                    transaction.cursor().putmulti(sorted(some))  # neighbours share a page
         except (lmdb.Error, OSError) as error:
             raise Unavailable(str(error)) from error
 
-    def remove(self, beginning: bytes) -> None:
-        """Remove all keys that begin so; raises Unavailable."""
+    def look_up(self, table: bytes, names: Sequence[bytes]) -> Values:
+        """Return the values of names of a table, None where there is none; raises Unavailable."""
+        return self.read([_key(table, name) for name in names])
+
+    def drop(self, table: bytes) -> None:
+        """Remove a table with all that is in it; raises Unavailable."""
         try:
-            while self._removed(beginning) == AT_ONCE:
+            while self._removed(_key(table, b"")) == AT_ONCE:
                 pass
         except (lmdb.Error, OSError) as error:
             raise Unavailable(str(error)) from error
@@ -85,3 +89,7 @@ class Embedded:
             self._env.close()
             self._open()
         return self._env
+
+
+def _key(table: bytes, name: bytes) -> bytes:
+    return b"%b/%b" % (table, name)

@@ -1,4 +1,7 @@
-"""The port: bytes under keys, read many in one round trip, changed many in one transaction, or put by the thousand."""
+"""The port: bytes under keys, read many in one round trip, changed many in one transaction; and tables of many bytes.
+
+A table is written once and read by name, and goes as a whole: a batch job's results.
+"""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
@@ -13,7 +16,7 @@ class Unavailable(Exception):
 
 
 class OnlineStore(Protocol):
-    """Bytes under keys."""
+    """Bytes under keys, and under names in tables; no name is empty."""
 
     def read(self, keys: Sequence[bytes]) -> Values:
         """Return the values of keys, None where there is none, in one round trip; raises Unavailable."""
@@ -25,14 +28,17 @@ class OnlineStore(Protocol):
         Unavailable; whether all or nothing was written is then not known.
         """
 
-    def put(self, values: Iterable[tuple[bytes, bytes]], expires: datetime) -> None:
-        """Write many values under their keys, in as many transactions as it takes; raises Unavailable.
+    def put(self, table: bytes, values: Iterable[tuple[bytes, bytes]], expires: datetime) -> None:
+        """Write many values under names of a table, in as many transactions as it takes; raises Unavailable.
 
-        From `expires` on nobody may use them: a store that can forgets them then, of another they are to be removed.
+        From `expires` on nobody may use them: a store that can forgets them then, of another they are to be dropped.
         """
 
-    def remove(self, beginning: bytes) -> None:
-        """Remove all keys that begin so, in as many transactions as it takes; raises Unavailable."""
+    def look_up(self, table: bytes, names: Sequence[bytes]) -> Values:
+        """Return the values of names of a table, None where there is none, in one round trip; raises Unavailable."""
+
+    def drop(self, table: bytes) -> None:
+        """Remove a table with all that is in it; raises Unavailable."""
 
     def close(self) -> None:
         """Let go of the store."""

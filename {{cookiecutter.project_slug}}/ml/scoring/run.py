@@ -1,9 +1,11 @@
 """A batch run: plan it and look at a sample, score what is not scored yet, publish; each step goes on where it was."""
 
 import time
+from collections.abc import Iterable, Iterator
 from datetime import date, datetime
 from typing import NamedTuple
 
+from ml.ahead import one_ahead
 from ml.contract import bundle as bundles
 from ml.contract import clock, release
 from ml.errors import ContractError
@@ -12,7 +14,7 @@ from ml.progress import say
 from ml.scoring import plan as plans
 from ml.scoring import publish as publishing
 from ml.scoring import score as scoring
-from ml.scoring.plan import Plan
+from ml.scoring.plan import Part, Plan
 from ml.settings import settings
 
 
@@ -63,23 +65,42 @@ def plan(asked: Asked) -> str:
 
 
 def score(run: str, store: str, scores: str, shard: tuple[int, int] = (0, 1)) -> int:
-    """Score a planned run, or the days of one of several shards, and return how many records were scored now."""
-    planned, began = _planned(run, scores), time.perf_counter()
-    done = scoring.score(planned, store, scores, planned.shard(*shard))
-    seconds = time.perf_counter() - began
-    said = f"scored {done.rows:,} records in {done.parts:,} files, {done.there:,} were there already"
-    speed = f"{done.rows / seconds:,.0f} records/s; " if done.rows else ""
-    say("score", f"{said}; {speed}in {plans.folder(scores, run)}")
-    return done.rows
+    """Score a planned run, or the days of one of several shards, and return how many records these are."""
+    return sum(part.rows for part in _scored(_planned(run, scores), store, scores, shard))
 
 
 def publish(run: str, scores: str, online: str, ttl_hours: float) -> None:
     """Put a run that was scored whole into the online store, and switch to it."""
     planned = _planned(run, scores)
-    done = publishing.publish(planned, scores, online, ttl_hours)
+    _published(planned, publishing.whole(planned, scores), scores, online, ttl_hours)
+
+
+def score_and_publish(run: str, store: str, scores: str, online: str, ttl_hours: float) -> None:
+    """Do both at once: a part is put into the online store while the next is scored."""
+    planned = _planned(run, scores)
+    _published(planned, one_ahead(_scored(planned, store, scores, (0, 1))), scores, online, ttl_hours)
+
+
+def _scored(plan: Plan, store: str, scores: str, shard: tuple[int, int]) -> Iterator[Part]:
+    """Yield the parts of a shard as they lie there, and say at the end what was done."""
+    began, done, there = time.perf_counter(), [], 0
+    for part, before in scoring.score(plan, store, scores, plan.shard(*shard)):
+        if before:
+            there += 1
+        else:
+            done.append(part.rows)
+        yield part
+    seconds, rows = time.perf_counter() - began, sum(done)
+    speed = f"{rows / seconds:,.0f} records/s; " if done else ""
+    said = f"scored {rows:,} records in {len(done):,} files, {there:,} were there already"
+    say("score", f"{said}; {speed}in {plans.folder(scores, plan.run)}")
+
+
+def _published(plan: Plan, parts: Iterable[Part], scores: str, online: str, ttl_hours: float) -> None:
+    done = publishing.publish(plan, parts, scores, online, ttl_hours)
     until = done.expires.isoformat(timespec="seconds")
-    said = f"{done.rows:,} of {planned.rows:,} scores put into {shown(online)}"
-    say("publish", f"{said}; the run {run} of bundle {planned.bundle[:12]} counts until {until}")
+    said = f"{done.rows:,} of {plan.rows:,} scores put into {shown(online)}"
+    say("publish", f"{said}; the run {plan.run} of bundle {plan.bundle[:12]} counts until {until}")
 
 
 def _planned(run: str, scores: str) -> Plan:

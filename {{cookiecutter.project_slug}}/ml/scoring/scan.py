@@ -25,16 +25,16 @@ def refuse_other_types(url: str, columns: pa.Schema) -> None:
             raise ContractError("data", f"{column.name} of {url} is {kind}, and no {column.kind}", MEND)
 
 
-def refuse_broken(name: str, records: pa.Table, keys: list[bytes]) -> None:
-    """Raise ContractError with field, rule, number of records and three values where a rule breaks.
+def refuse_broken(part: str, records: pa.Table) -> None:
+    """Raise ContractError with field, rule, number of records and three values where a rule breaks."""
+    if broken := [said for column in schema.columns() for said in _broken(column, records.column(column.name))]:
+        raise ContractError("data", f"{part}: {'; '.join(broken)}", MEND)
 
-    `name` says which records these are; `keys` name them, each its own.
-    """
-    broken = [said for column in schema.columns() for said in _broken(column, records.column(column.name))]
-    if twice := len(keys) - len(set(keys)):
-        broken.append(f"the key is that of an earlier record on {twice:,} rows")
-    if broken:
-        raise ContractError("data", f"{name}: {'; '.join(broken)}", MEND)
+
+def refuse_repeated(part: str, names: list[bytes]) -> None:
+    """Raise ContractError where two records have one name, the hash of their key."""
+    if twice := len(names) - len(set(names)):
+        raise ContractError("data", f"{part}: the key is that of an earlier record on {twice:,} rows", MEND)
 
 
 def _fits(column: Column, kind: pa.DataType) -> bool:

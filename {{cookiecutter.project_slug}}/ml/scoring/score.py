@@ -4,7 +4,6 @@ A file appears whole or not at all, and its name says which records it holds. Wh
 that was killed goes on where it was.
 """
 
-import io
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from datetime import date
@@ -14,6 +13,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from ml.ahead import one_ahead
 from ml.contract import bundle as bundles
 from ml.contract.bundle import Bundle
 from ml.contract.framing import framing
@@ -32,18 +32,27 @@ from ml.scoring.reading import Chunk, chunks, frame_of
 from ml.store import files
 
 NAME, SCORE = "name", "score"  # columns beside the fields that name a record; the name is a hash of these
+REPEATING = [*schema.KEY, "bundle", "decision", "as_of"]  # columns whose values come again and again
+
+
+class Ready(NamedTuple):
+    """A chunk whose records were checked, with as-of moments, [n], and what the model reads of them."""
+
+    chunk: Chunk
+    columns: Columns
+    at: Whole
+    given: Inputs
 
 
 class Scored(NamedTuple):
-    """What a run did: records and files that it wrote, and files that were there."""
+    """A part whose scores lie there, and whether they did so before."""
 
-    rows: int
-    parts: int
-    there: int
+    part: Part
+    before: bool
 
 
-def score(plan: Plan, store: str, scores: str, days: Sequence[date] | None = None) -> Scored:
-    """Score the records of some days of a plan, or of all, with its bundle.
+def score(plan: Plan, store: str, scores: str, days: Sequence[date] | None = None) -> Iterator[Scored]:
+    """Score the records of some days of a plan, or of all, with its bundle, and yield each part as it lies there.
 
     Raises ContractError where records break the schema or are not those that were planned, where the history of events
     ends too early, and while another process scores the same.
@@ -52,13 +61,15 @@ def score(plan: Plan, store: str, scores: str, days: Sequence[date] | None = Non
     parts = plan.parts(days)
     with _alone(home, parts):
         pending = absent(home, parts)
-        history = History(plan.lake)
-        for chunk in track(chunks(plan, pending), "scoring chunks"):
-            for part, table in _scored(chunk, plan, model, history):
-                content = io.BytesIO()
-                pq.write_table(table, content)
-                files.write(files.join(home, part.name), content.getvalue())
-    return Scored(sum(part.rows for part in pending), len(pending), len(parts) - len(pending))
+        left = set(pending)
+        yield from (Scored(part, True) for part in parts if part not in left)
+        ready = one_ahead(_ready(chunks(plan, pending), plan))
+        for chunk in track(ready, "scoring chunks"):
+            for part, table in _scored(chunk, model):
+                content = pa.BufferOutputStream()  # a file of Python's would wait for the other thread
+                pq.write_table(table, content, use_dictionary=REPEATING)
+                files.write(files.join(home, part.name), content.getvalue().to_pybytes())
+                yield Scored(part, False)
 
 
 def absent(home: str, parts: Sequence[Part]) -> list[Part]:
@@ -75,31 +86,45 @@ def _alone(home: str, parts: Sequence[Part]) -> AbstractContextManager[None]:
     return files.alone(files.local(files.join(home, "_locks", str(parts[0].day)), "scores"), "scoring run")
 
 
-def _scored(chunk: Chunk, plan: Plan, model: Bundle, history: History) -> Iterator[tuple[Part, pa.Table]]:
-    """Yield the parts of a chunk with the scores of their records.
+def _ready(read: Iterator[Chunk], plan: Plan) -> Iterator[Ready]:
+    """Yield chunks with the features of their records, which were checked."""
+    history = History(plan.lake)
+    for chunk in read:
+        columns = columns_of_frame(frame_of(chunk))
+        at = _as_of(columns, plan)
+        for part, table, own in _parts(chunk):
+            scan.refuse_broken(part.name, table)
+            _refuse_other_days(part, _rows(columns, own))
+        yield Ready(chunk, columns, at, inputs(columns | history.join(columns, at)))
 
-    Features are computed for the whole chunk and scored part by part, so that no bit depends on its neighbours.
-    """
-    columns = columns_of_frame(frame_of(chunk))
-    names = [name_of(key) for key in key_values(columns)]
-    begins = np.cumsum([0, *(part.rows for part, _ in chunk)]).tolist()
-    for (part, table), begin in zip(chunk, begins, strict=False):
-        scan.refuse_broken(part.name, table, names[begin : begin + part.rows])
-        _refuse_other_days(part, {name: values[begin : begin + part.rows] for name, values in columns.items()})
-    at = _as_of(columns, plan)
-    given = inputs(columns | history.join(columns, at))
-    for (part, table), begin in zip(chunk, begins, strict=False):
-        own = slice(begin, begin + part.rows)
-        found = model.scorer.score(Inputs(given.numbers[own], given.categories[own]))
+
+def _scored(ready: Ready, model: Bundle) -> Iterator[tuple[Part, pa.Table]]:
+    """Yield the parts of a chunk with the scores of their records: part by part, so that no bit depends on others."""
+    for part, table, own in _parts(ready.chunk):
+        names = [name_of(key) for key in key_values(_rows(ready.columns, own))]
+        scan.refuse_repeated(part.name, names)
+        found = model.scorer.score(Inputs(ready.given.numbers[own], ready.given.categories[own]))
         yield (
             part,
             table.select(list(schema.KEY))
-            .append_column(NAME, pa.array(names[own], pa.binary(16)))
+            .append_column(NAME, pa.array(names, pa.binary(16)))
             .append_column(SCORE, pa.array(found))
             .append_column("decision", pa.array(found >= model.threshold))
             .append_column("bundle", pa.repeat(model.digest, part.rows))
-            .append_column("as_of", pa.array(at[own], pa.timestamp("s", "UTC"))),
+            .append_column("as_of", pa.array(ready.at[own], pa.timestamp("s", "UTC"))),
         )
+
+
+def _parts(chunk: Chunk) -> Iterator[tuple[Part, pa.Table, slice]]:
+    """Yield the parts of a chunk with their records, and where these are in the chunk."""
+    end = 0
+    for part, table in chunk:
+        end += part.rows
+        yield part, table, slice(end - part.rows, end)
+
+
+def _rows(columns: Columns, own: slice) -> Columns:
+    return {name: values[own] for name, values in columns.items()}
 
 
 def _as_of(columns: Columns, plan: Plan) -> Whole:

@@ -9,11 +9,12 @@ from datetime import UTC, datetime, timedelta
 
 from ml.contract.clock import Clock
 from ml.errors import ContractError
-from ml.features.precomputed import HOME, POINTER, REFRESH, Pointer, prefix
+from ml.features.precomputed import HOME, POINTER, REFRESH, Pointer, table
 from ml.online.store import OnlineStore, Values
 
 RUNS = HOME + b"runs"  # the list: of each run until when it counted, in seconds, or one of these
 NOT_YET, REMOVED = 0.0, -1.0
+EXPIRES = b"expires"  # in a run's table, beside its scores
 GRACE = 5 * REFRESH  # seconds for which readers may still believe in the run that counted before
 
 
@@ -37,22 +38,21 @@ def sweep(store: OnlineStore, run: str, now: datetime) -> None:
 
     store.update([RUNS, POINTER], without)
     for each in old:
-        store.remove(prefix(each))
+        store.drop(table(each))
     if old:
         store.update([RUNS], forgotten)
 
 
 def enter(store: OnlineStore, run: str, now: datetime, ttl: timedelta) -> datetime:
     """Enter a run into the list and return when its values expire: with those that are there already, else in `ttl`."""
-    key = prefix(run) + b"expires"
-    if found := store.read([key])[0]:
+    if found := store.look_up(table(run), [EXPIRES])[0]:
         expires = datetime.fromtimestamp(float(found), UTC)
         if now < expires:
             return expires
-        store.remove(prefix(run))
+        store.drop(table(run))
     expires = now + ttl
     store.update([RUNS], lambda values: {RUNS: json.dumps(_runs(values[0]) | {run: NOT_YET}).encode()})
-    store.put([(key, repr(expires.timestamp()).encode())], expires)
+    store.put(table(run), [(EXPIRES, repr(expires.timestamp()).encode())], expires)
     return expires
 
 

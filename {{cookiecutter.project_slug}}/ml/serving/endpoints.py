@@ -1,4 +1,4 @@
-"""POST /predict and GET /readyz, as an ASGI middleware that BentoML's own never see.
+"""POST /predict, GET /readyz and GET /docs.json, as an ASGI middleware that BentoML's own never see.
 
 BentoML would put an ordinary middleware behind its metrics, tracing, log, timeout and limit, each of which costs more
 than a prediction. So at start-up this one moves in front of them; whatever is not its own passes on to them.
@@ -10,11 +10,14 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+from ml.contract import secrets
 from ml.contract.schema import record_type
 from ml.serving.batching import Batching
 from ml.serving.body import Body, Message, Reading, Receive, Refused, Send
 from ml.serving.counters import REFUSED
+from ml.serving.description import description
 from ml.serving.process import TIME, Process
+from ml.serving.tracing import RECORDS, traced
 
 logger = logging.getLogger("ml.serving")
 
@@ -23,13 +26,15 @@ BUSY = 256  # requests at once in a worker; BentoML's limit, which holds for its
 
 
 class Endpoints:
-    """Answers POST /predict and GET /readyz, and starts and ends the process with the server."""
+    """Answers what is ours, and starts and ends the process with the server."""
 
     def __init__(self, app: Any, process: Callable[[], Process]) -> None:
         self._app, self._process = app, process
         self._body = Body(record_type())
         self._batching = Batching(lambda requests: process().predictor.serve(requests))
         self._reading, self._busy = Reading(), 0
+        self._callers = secrets.callers()
+        self._answer = traced(self._predict, lambda: process().predictor.plan)
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
         """Answer what is ours, and pass everything else on."""
@@ -62,10 +67,12 @@ class Endpoints:
     async def _serve(self, otherwise: Any, scope: Message, receive: Receive, send: Send) -> None:
         path = scope.get("path")
         if path == "/predict" and scope["method"] == "POST":
-            await self._predict(scope, receive, send)
+            await self._answer(scope, receive, send)
         elif path == "/readyz" and scope["method"] == "GET":
             status, state = self._process().state()
             await self._send(send, status, json.dumps(state).encode())
+        elif path == "/docs.json" and scope["method"] == "GET":
+            await self._send(send, 200, description())
         elif path == "/" and scope["method"] == "GET":  # BentoML's page there loads scripts from elsewhere
             await self._send(send, 200, PLACES)
         else:
@@ -77,9 +84,12 @@ class Endpoints:
             if self._busy > BUSY:
                 raise Refused(429, f"{BUSY} requests are being answered; try again in a second")
             headers = dict(scope["headers"])
+            if self._callers:
+                self._refuse_strangers(headers.get(b"authorization", b"").decode("latin-1"))
             content = await self._reading.read(headers, receive)
             came = time.perf_counter()
             records, listed = self._body.parse(content)
+            scope[RECORDS] = len(records)
             self._process().set_clock(headers.get(TIME, b"").decode("latin-1"))
             answers = await self._batching.submit(records, came) if records else []
             await self._send(send, 200, (f"[{','.join(answers)}]" if listed else answers[0]).encode())
@@ -93,12 +103,17 @@ class Endpoints:
         finally:
             self._busy -= 1
 
+    def _refuse_strangers(self, authorization: str) -> None:
+        kind, _, token = authorization.partition(" ")
+        if kind.lower() != "bearer" or token not in self._callers:
+            raise Refused(401, "predictions need the token of a caller: Authorization: Bearer ...")
+
     async def _send(self, send: Send, status: int, content: bytes) -> None:
         """Send a JSON answer; a connection ends with what was not read to its end, and while the process drains."""
         headers = [(b"content-type", b"application/json"), (b"content-length", b"%d" % len(content))]
         if status == 429:
             headers.append((b"retry-after", b"1"))
-        if status in (408, 413) or self._process().draining:
+        if status in (401, 408, 413) or self._process().draining:
             headers.append((b"connection", b"close"))
         await send({"type": "http.response.start", "status": status, "headers": headers})
         await send({"type": "http.response.body", "body": content})

@@ -24,14 +24,18 @@ from ml.features.online import Online
 from ml.features.precomputed import Precomputed
 from ml.features.table import columns_of, inputs, keys_of
 from ml.online.store import OnlineStore
+from ml.serving.answered import Answered
 from ml.serving.batching import Request, fail, give
 from ml.serving.challenger import Scores
 from ml.serving.journal import Journal
 from ml.serving.plan import Plan
 from ml.serving.tally import Tally
 from ml.serving.turn import BY_CHAMPION, BY_CONSTANT, Turn
+from ml.settings import settings
 
 logger = logging.getLogger("ml.serving")
+
+WORDS = {True: "true", False: "false"}  # JSON's
 
 
 class Answer(BaseModel):
@@ -50,6 +54,7 @@ class Predictor:
         self.plan, self.clock = plan, clock
         self.online, self._precomputed = Online(store), Precomputed(store)
         self._journal, self._tally, self._entity = journal, Tally(), framing().experiment.entity
+        self._environment = settings().release.environment
 
     def serve(self, requests: Sequence[Request]) -> None:
         """Answer requests: those that no challenger answers at once, the others when theirs have, or were too slow."""
@@ -57,15 +62,15 @@ class Predictor:
         if not turn.arms.any():
             self._answer(turn)
         elif turn.plan.shadow:
-            ids = self._answer(turn)
+            answered = self._answer(turn)
             for rows, scores in _asked(turn):
-                self._journal.shadow(turn, ids, rows, scores)
+                self._journal.shadow(answered, rows, scores)
         else:
             quick, waiting = turn.split(turn.arms > 0)
             if len(quick):
                 self._answer(quick)
-            answered = asyncio.ensure_future(self._answer_later(waiting))
-            answered.add_done_callback(lambda task: fail(waiting.requests, task.exception()))
+            later = asyncio.ensure_future(self._answer_later(waiting))
+            later.add_done_callback(lambda task: fail(waiting.requests, task.exception()))
 
     def _by_champion(self, requests: Sequence[Request]) -> Turn:
         """Return the turn with the champion's word on every record, or a constant where it fails."""
@@ -112,18 +117,20 @@ class Predictor:
                 fallback[rows] = np.where(fallback[rows] == "", BY_CHAMPION, fallback[rows])
         self._answer(replace(turn, said_by=said_by, scores=scores, stored=stored, fallback=fallback))
 
-    def _answer(self, turn: Turn) -> list[str]:
-        """Answer every request of a turn, write it down, and return the requests' ids, one a record."""
-        ids = self._journal.answered(turn)
-        self._tally.add(turn)
-        acts, bundles = np.where(turn.decisions, "true", "false"), [json.dumps(each) for each in turn.plan.bundles]
-        told = zip(ids, turn.scores.tolist(), acts.tolist(), turn.said_by.tolist(), strict=True)
-        answers = [
-            f'{{"request_id":"{id}","score":{score!r},"decision":{act},"bundle":{bundles[by]}}}'  # as Answer says
+    def _answer(self, turn: Turn) -> Answered:
+        """Answer every request of a turn, and have it written down and counted."""
+        ids = events.new_request_ids(self._environment, len(turn))
+        answered = turn.answered(ids)
+        self._journal.answered(answered)
+        self._tally.add(answered)
+        bundles = [json.dumps(each) for each in turn.plan.bundles]
+        told = zip(ids, turn.scores.tolist(), answered.decisions.tolist(), turn.said_by.tolist(), strict=True)
+        answers = [  # as Answer says
+            f'{{"request_id":"{id}","score":{score!r},"decision":{WORDS[act]},"bundle":{bundles[by]}}}'
             for id, score, act, by in told
         ]
         give(turn.requests, answers)
-        return ids
+        return answered
 
 
 def _let_go(scores: "asyncio.Future[Scores]") -> None:

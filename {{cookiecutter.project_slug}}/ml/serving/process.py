@@ -14,7 +14,7 @@ from ml.contract import clock
 from ml.contract.clock import Clock
 from ml.eventlog.log import EventLog
 from ml.online.store import connect
-from ml.serving import counters
+from ml.serving import counters, tracing
 from ml.serving.body import Refused
 from ml.serving.journal import Journal
 from ml.serving.outcomes import Outcomes
@@ -77,6 +77,7 @@ class Process:
         await self._outcomes.stop()
         await asyncio.to_thread(self.log.close)
         self.store.close()
+        await asyncio.to_thread(tracing.close)
 
     def _use(self, plan: Plan) -> None:
         self.predictor.plan = plan

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import httpx
 
-from ml import processes
+from ml import logs, processes
 from ml.contract import bundle, release, secrets
 from ml.errors import ContractError
 from ml.online.store import connect
@@ -23,6 +23,7 @@ from ml.store import files
 
 def serve(host: str, port: int) -> None:
     """Become the server; returns only by raising ContractError when it must not or cannot start."""
+    logs.configure()
     outcomes = settings().serve.outcomes_port
     champion = check(host, port, outcomes)
     say(
@@ -72,7 +73,7 @@ def check(host: str, *ports: int) -> str:
     for digest in told.digests:
         bundle.load(conf.store_url, digest).replay_golden()
     files.local(str(conf.spool), "the event log's open segments")
-    secrets.salt(), secrets.senders()
+    secrets.salt(), secrets.senders(), secrets.callers()
     connect(conf.online_url).close()
     for port in ports:
         try:

@@ -1,7 +1,7 @@
-"""The BentoML service, and the only place that knows BentoML: health, metrics and OpenAPI around our endpoints.
+"""The BentoML service, and the only place that knows BentoML: health and metrics around our endpoints.
 
 POST /predict is answered by `Endpoints`, a middleware in front of the route declared here: that gives BentoML the types
-for OpenAPI and for its own clients.
+for its own clients.
 """
 
 from functools import cache
@@ -9,12 +9,14 @@ from typing import Any
 
 import bentoml
 
+from ml import logs
 from ml.contract.schema import record_type
 from ml.serving.endpoints import BUSY, Endpoints
 from ml.serving.predictor import Answer
 from ml.serving.process import Process
 
 Record: Any = record_type()
+logs.configure()  # BentoML has configured its own before it loads this
 
 
 @cache

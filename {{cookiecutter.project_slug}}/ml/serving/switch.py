@@ -26,7 +26,7 @@ class Switch:
     def __init__(self) -> None:
         told = release.read()
         self._bundles = {digest: _proved(bundle.load(settings().store_url, digest)) for digest in told.digests}
-        self._refused: Release | None = None
+        self._refused = ""  # a plan
         self.plan = self._begin(told)
 
     def _begin(self, told: Release) -> Plan:
@@ -40,7 +40,7 @@ class Switch:
             await asyncio.sleep(LOOK)
             try:
                 told = release.read()
-                if told != self.plan.release and told != self._refused:
+                if told.plan not in (self.plan.name, self._refused):  # other images are no other plan
                     self._take(told, use)
             except ContractError as error:  # half written, or wrong: what is at work goes on
                 logger.error("%s", error)
@@ -50,7 +50,7 @@ class Switch:
     def _take(self, told: Release, use: Callable[[Plan], None]) -> None:
         if absent := [digest for digest in told.digests if digest not in self._bundles]:
             logger.warning("plan %s needs bundle %s: restart the service, one by one", told.plan, absent[0][:12])
-            self._refused = told
+            self._refused = told.plan
             return
         for digest in told.digests:
             _proved(self._bundles[digest])

@@ -13,6 +13,8 @@ from numpy.typing import NDArray
 from ml.features.definition import Columns
 from ml.features.online import Known
 from ml.features.table import Inputs
+from ml.problem.schema import KEY
+from ml.serving.answered import Answered
 from ml.serving.batching import Request
 from ml.serving.plan import Plan
 
@@ -47,19 +49,31 @@ class Turn:
         return [record for request in self.requests for record in request.records]
 
     @cached_property
-    def decisions(self) -> NDArray[np.bool_]:
-        """Whether each score is to be acted on, by the threshold of who said it."""
-        return np.asarray(self.scores >= self.plan.thresholds[self.said_by])
-
-    @cached_property
-    def seconds(self) -> NDArray[np.float64]:
-        """How long each row's request had been here when this was first asked: when it was answered."""
-        return (time.perf_counter() - np.array([request.came for request in self.requests]))[self._request]
-
-    @cached_property
     def _request(self) -> NDArray[np.int64]:
         """To which request each row belongs."""
         return np.repeat(np.arange(len(self.requests)), [len(request.records) for request in self.requests])
+
+    def answered(self, request_ids: Sequence[str]) -> Answered:
+        """Return the rows as they are answered now, each under its id."""
+        came = np.array([request.came for request in self.requests])[self._request]
+        moment = np.datetime64(round(self.now.timestamp() * 1e6), "us")
+        return Answered(
+            self.plan,
+            np.array(request_ids, dtype=object),
+            np.full(len(self), moment),
+            time.perf_counter() - came,
+            {name: self.columns[name] for name in KEY},
+            self.known,
+            self.given,
+            self.entities,
+            self.arms,
+            self.said_by,
+            self.scores,
+            self.scores >= self.plan.thresholds[self.said_by],
+            self.stored,
+            np.full(len(self), self.degraded),
+            self.fallback,
+        )
 
     def split(self, waiting: NDArray[np.bool_]) -> tuple["Turn", "Turn"]:
         """Return the requests of which no row waits, and the others."""
