@@ -82,6 +82,7 @@ def _verdict(
         reasons=reasons(answer, split_checks, comparisons),
         name=plan.name,
         mode=plan.mode,
+        plan=plan.release,
         claim=CLAIMS[plan.mode],
         judged_at=Clock("wall").now(),
         since=rows.day.min(),

@@ -2,7 +2,7 @@
 
 import pandas as pd
 
-from ml.contract import labels
+from ml.contract import labels, release
 from ml.contract.events import SHADOWS
 from ml.contract.release import Mode
 from ml.errors import ContractError
@@ -29,6 +29,16 @@ def experiment(name: str | None = None, mode: Mode | None = None) -> Verdict:
     show(found)
     say("experiment", f"{found.verdict}: {found.name}, {found.mode}, {found.since} to {found.until}; page in {page}")
     return found
+
+
+def judge_running() -> None:
+    """Judge the experiment that the release names, if it names one; where it cannot be judged yet, say why."""
+    if not release.champion() or not release.read().experiment:
+        return
+    try:
+        experiment()
+    except ContractError as error:
+        say("experiment", f"no verdict yet: {error}")
 
 
 def judged(name: str | None = None, mode: Mode | None = None) -> tuple[Verdict, pd.DataFrame]:

@@ -58,6 +58,7 @@ class Verdict(Record):
     reasons: list[str]
     name: str
     mode: str
+    plan: str | None = None  # of the release when it was judged, where that names the experiment
     claim: str
     judged_at: datetime
     since: str

@@ -1,0 +1,1 @@
+"""What was judged, signed: so that what is deployed is proved by more than its name."""

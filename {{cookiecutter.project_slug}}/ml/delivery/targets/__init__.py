@@ -1,0 +1,1 @@
+"""Where releases are brought: one module a target, behind one port."""

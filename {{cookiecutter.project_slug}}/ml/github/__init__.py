@@ -1,0 +1,1 @@
+"""The repository, by git and by GitHub: what proposes, comments and tells."""
