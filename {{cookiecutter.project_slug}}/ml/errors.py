@@ -1,5 +1,7 @@
 """What a person reads when something is wrong: the contract that broke, what broke it, and what to do."""
 
+from pydantic import ValidationError
+
 
 class ContractError(Exception):
     """A broken contract; printed as one line and never half-handled.
@@ -11,3 +13,9 @@ class ContractError(Exception):
     def __init__(self, contract: str, broken: str, mend: str) -> None:
         super().__init__(f"{contract}: {broken}. {mend}")
         self.contract, self.broken, self.mend = contract, broken, mend
+
+
+def first(error: ValidationError) -> str:
+    """Return the first thing that pydantic found wrong, as key and reason."""
+    told = error.errors()[0]
+    return f"{'.'.join(map(str, told['loc']))}: {told['msg'].removeprefix('Value error, ')}"

@@ -1,5 +1,6 @@
 """What a verb shows while it works, a bar once two seconds are over, and the one line it ends with."""
 
+import logging
 import os
 import sys
 import threading
@@ -9,6 +10,8 @@ from typing import TextIO, TypeVar
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
+
+from ml import logs
 
 Item = TypeVar("Item")
 
@@ -61,7 +64,18 @@ def track(items: Iterable[Item], doing: str, total: int | None = None) -> Iterat
 
 def say(verb: str, did: str) -> None:
     """Print the one line that a verb ends with: what it read, what it wrote."""
-    print(f"{verb:<9} {did}", file=sys.stdout, flush=True)
+    if logs.json_lines:
+        logging.getLogger(f"ml.{verb}").info(did)
+    else:
+        print(f"{verb:<9} {did}", file=sys.stdout, flush=True)
+
+
+def complain(line: str) -> None:
+    """Print the one line that a verb fails with."""
+    if logs.json_lines:
+        logging.getLogger("ml").error(line)
+    else:
+        print(line, file=sys.stderr)
 
 
 WIDTH = 110  # of a table that goes to a file or a pipe, at least

@@ -46,7 +46,7 @@ def replay(lake: str, since: date, until: date, url: str, outcomes_url: str, sin
     steps = np.arange(due.min().astype("datetime64[h]").astype("datetime64[m]"), known.max() + STEP, STEP)
     bearer = {"Authorization": f"Bearer {secrets.token()}"}
     with (
-        httpx.Client(base_url=url, timeout=60) as client,
+        httpx.Client(base_url=url, timeout=60, headers=secrets.as_caller()) as client,
         httpx.Client(base_url=outcomes_url, timeout=60, headers=bearer) as observer,
         closing(connect(settings().online_url)) as store,
     ):

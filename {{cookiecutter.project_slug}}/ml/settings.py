@@ -6,13 +6,15 @@ import tomllib
 from datetime import date
 from functools import cache
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator
 
-from ml.errors import ContractError
+from ml.errors import ContractError, first
 
 ROOT = Path(__file__).resolve().parents[1]
+ENVIRONMENT = r"^[a-z][a-z0-9-]*$"
+InVariables = BeforeValidator(lambda value: json.loads(value) if isinstance(value, str) else value)  # a list as JSON
 
 
 class Table(BaseModel):
@@ -48,20 +50,30 @@ class Train(Table):
 
     seed: int
     threads: int = Field(ge=1)
-    rungs: list[str] = Field(min_length=1)
-
-    @field_validator("rungs", mode="before")
-    @classmethod
-    def _parsed(cls, value: Any) -> Any:
-        return json.loads(value) if isinstance(value, str) else value  # a variable holds JSON
+    rungs: Annotated[list[str], InVariables, Field(min_length=1)]
 
 
 class Release(Table):
     """Which environment this process belongs to; `bundle` overrides what its release file names."""
 
     folder: str = Field(min_length=1)
-    environment: str = Field(pattern=r"^[a-z][a-z0-9-]*$")
+    environment: str = Field(pattern=ENVIRONMENT)
     bundle: str | None = Field(default=None, pattern=r"^[0-9a-f]{64}$")
+
+
+class Promotion(Table):
+    """How a bundle climbs: through which environments, by which percent, on evidence of how many days at most."""
+
+    stages: Annotated[list[Annotated[str, Field(pattern=ENVIRONMENT)]], InVariables, Field(min_length=1)]
+    canary: Annotated[list[Annotated[float, Field(gt=0, le=100)]], InVariables]
+    evidence_days: float = Field(gt=0)
+
+    @field_validator("stages", "canary")
+    @classmethod
+    def _upwards(cls, steps: list[Any]) -> list[Any]:
+        if len(set(steps)) < len(steps) or (steps and isinstance(steps[0], float) and steps != sorted(steps)):
+            raise ValueError("each step is named once, and percents grow")
+        return steps
 
 
 class Online(Table):
@@ -76,6 +88,7 @@ class Stream(Table):
     brokers: str
     topic_prefix: str = Field(min_length=1)
     inbox: str = Field(min_length=1)
+    metrics_host: str
     metrics_port: int = Field(ge=0, le=65535)
 
 
@@ -105,21 +118,75 @@ class Events(Table):
     segment_seconds: float = Field(gt=0)
 
 
+class Log(Table):
+    """What the verbs that run on write: lines for people, or JSON for machines."""
+
+    format: Literal["text", "json"]
+
+
+class Image(Table):
+    """Where images are pushed to, and what they are built from; empty: nowhere, and what the Dockerfile names."""
+
+    registry: str
+    base: str
+
+
+class Signing(Table):
+    """Who signs verdicts and images: a key, whose files these are, or GitHub for a workflow, without one."""
+
+    by: Literal["key", "github"]
+    key: str
+    public_key: str
+
+
+class Deploy(Table):
+    """Where releases are brought, how long each is watched there, and what takes it back."""
+
+    target: Literal["helm", "processes"]
+    context: str
+    namespace: str = Field(pattern=r"^$|^[a-z0-9]([a-z0-9-]*[a-z0-9])?$")
+    replicas: int = Field(ge=1)
+    bake_minutes: float = Field(ge=0)
+    error_rate: float = Field(gt=0, lt=1)
+    latency_p99_ms: float = Field(ge=0)
+    drift: float = Field(gt=0, lt=1)
+    breach: Literal["revert", "rollback"]
+
+
 class Monitor(Table):
     """How the monitor looks: matured days in one verdict."""
 
     window_days: int = Field(ge=2)
 
 
+class Kubeflow(Table):
+    """Where pipelines run that do not run on this machine; the token and the store's credentials by reference alone."""
+
+    host: str = Field(pattern=r"^$|^https?://")
+    namespace: str
+    token: str
+    image: str
+    experiment: str = Field(min_length=1)
+    secret: str = Field(pattern=r"^[a-z0-9]([a-z0-9.-]*[a-z0-9])?$")
+    volume: str = Field(pattern=r"^$|^[a-z0-9]([a-z0-9.-]*[a-z0-9])?$")
+
+
+class TrainJob(Table):
+    """Rungs that Kubeflow Trainer trains in the place of steps: in what image, by which runtime, on what nodes."""
+
+    rungs: Annotated[list[str], InVariables]
+    image: str
+    runtime: str = Field(pattern=r"^[a-z0-9]([a-z0-9.-]*[a-z0-9])?$")
+    nodes: int = Field(ge=1)
+    cpu: str = Field(pattern=r"^[1-9][0-9]*m?$")
+    memory: str = Field(pattern=r"^[1-9][0-9]*(Mi|Gi)$")
+    gpus: int = Field(ge=0)
+
+
 class Demo(Table):
     """What the demo replays: first and last day of each stretch of later records."""
 
-    replays: list[tuple[date, date]] = Field(min_length=1)
-
-    @field_validator("replays", mode="before")
-    @classmethod
-    def _parsed(cls, value: Any) -> Any:
-        return json.loads(value) if isinstance(value, str) else value  # a variable holds JSON
+    replays: Annotated[list[tuple[date, date]], InVariables, Field(min_length=1)]
 
 
 class Settings(Table):
@@ -130,12 +197,19 @@ class Settings(Table):
     data: Data
     train: Train
     release: Release
+    promotion: Promotion
     online: Online
     stream: Stream
     score: Score
     serve: Serve
     events: Events
+    log: Log
+    image: Image
+    signing: Signing
+    deploy: Deploy
     monitor: Monitor
+    kubeflow: Kubeflow
+    trainjob: TrainJob
     demo: Demo
 
     def path(self, url: str) -> str:
@@ -145,16 +219,21 @@ class Settings(Table):
     @property
     def release_file(self) -> Path:
         """The file that says what runs in this process's environment."""
-        return self._environment / "release.yaml"
+        return self.place(self.release.environment) / "release.yaml"
+
+    @property
+    def values_file(self) -> Path:
+        """The file that says how it runs on a cluster."""
+        return self.place(self.release.environment) / "values.yaml"
 
     @property
     def waivers_file(self) -> Path:
         """The file in which checks of the gate are waived for this process's environment."""
-        return self._environment / "waivers.toml"
+        return self.place(self.release.environment) / "waivers.toml"
 
-    @property
-    def _environment(self) -> Path:
-        return Path(self.path(self.release.folder)) / self.release.environment
+    def place(self, environment: str) -> Path:
+        """Return the folder of what runs in an environment, and how."""
+        return Path(self.path(self.release.folder)) / environment
 
     @property
     def store_url(self) -> str:
@@ -175,6 +254,16 @@ class Settings(Table):
     def secrets(self) -> Path:
         """The folder of this environment's secrets."""
         return Path(self.path(self.serve.secrets or f"{self.store_url}/secrets/{self.release.environment}"))
+
+    @property
+    def signing_key(self) -> Path:
+        """The private key by which statements are signed: not in the repository, and in no pod's folder of secrets."""
+        return Path(self.path(self.signing.key or f"{self.store_url}/secrets/signing-key"))
+
+    @property
+    def public_key(self) -> Path:
+        """The key by which signed statements are proved, in the repository."""
+        return Path(self.path(self.signing.public_key or f"{self.release.folder}/signing.pem"))
 
     @property
     def labels_url(self) -> str:
@@ -211,13 +300,11 @@ def settings() -> Settings:
     except (OSError, tomllib.TOMLDecodeError) as error:
         raise ContractError("settings", f"project.toml cannot be read: {error}", f"Edit {file.name}") from error
     for table in Settings.model_fields:
-        for key in Settings.model_fields[table].annotation.model_fields:  # type: ignore[union-attr]
-            value = os.environ.get(f"ML_{table}_{key}".upper())
-            if value is not None:
-                tables.setdefault(table, {})[key] = value
+        beginning = f"ML_{table}_".upper()
+        for name, value in os.environ.items():
+            if name.startswith(beginning):  # whatever follows: a key that is misspelt is refused, too
+                tables.setdefault(table, {})[name.removeprefix(beginning).lower()] = value
     try:
         return Settings.model_validate(tables)
     except ValidationError as error:
-        first = error.errors()[0]
-        key = ".".join(map(str, first["loc"]))
-        raise ContractError("settings", f"{key}: {first['msg']}", f"Edit {file.name} or unset its variable") from error
+        raise ContractError("settings", first(error), f"Edit {file.name} or unset its variable") from error

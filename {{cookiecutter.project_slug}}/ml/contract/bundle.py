@@ -84,10 +84,14 @@ class Bundle:
         return len(records)
 
 
+def sums(core: dict[str, bytes]) -> bytes:
+    """Return the hashes of a core's files with their names, as `sha256sum` writes them."""
+    return "".join(f"{hashlib.sha256(core[name]).hexdigest()}  {name}\n" for name in sorted(CORE)).encode()
+
+
 def digest_of(core: dict[str, bytes]) -> str:
-    """Return the name of a bundle: the SHA-256 over its core's file names and their hashes."""
-    lines = [f"{hashlib.sha256(core[name]).hexdigest()}  {name}\n" for name in sorted(CORE)]
-    return hashlib.sha256("".join(lines).encode()).hexdigest()
+    """Return the name of a bundle: the SHA-256 of its sums."""
+    return hashlib.sha256(sums(core)).hexdigest()
 
 
 def dump(content: Any) -> bytes:
@@ -149,8 +153,8 @@ def _refuse_other_contracts(home: str, digest: str) -> None:
         )
 
 
-def load(store: str, digest: str) -> Bundle:
-    """Return a bundle; raises ContractError when it is absent, altered, or of another contract."""
+def proved(store: str, digest: str) -> dict[str, bytes]:
+    """Return the files of a bundle's core; raises ContractError when it is absent, altered, or of another contract."""
     home = folder(store, digest)
     _refuse_other_contracts(home, digest)
     core = _core(home)
@@ -159,6 +163,12 @@ def load(store: str, digest: str) -> Bundle:
     found = digest_of(core)
     if found != digest:
         raise ContractError("bundle", f"{home} was altered: its core hashes to {found[:12]}", "Register it again")
+    return core
+
+
+def load(store: str, digest: str) -> Bundle:
+    """Return a bundle; raises ContractError as `proved` does, and for a feature that is no longer computed."""
+    core = proved(store, digest)
     manifest = json.loads(core[MANIFEST])
     if absent := [name for name in manifest["features"] if name not in NAMES]:
         broken = f"{digest[:12]} was trained on {absent[0]}, which ml/problem/features.py no longer computes"
@@ -172,14 +182,15 @@ def ladder(store: str, digest: str) -> dict[str, str]:
     """Return the digests of all rungs that were sealed by the training that made a bundle, by name."""
     made = load(store, digest).manifest
     found = {}
-    for name in _names(store):
-        other = json.loads(files.read(files.join(folder(store, name), MANIFEST)))
+    for name in names(store):
+        other = manifest(store, name)
         if all(other.get(key) == made[key] for key in ("provenance", "fit", "ladder")):
             found[str(other["rung"])] = name
     return found
 
 
-def _names(store: str) -> list[str]:
+def names(store: str) -> list[str]:
+    """Return the digests of all bundles of a store."""
     return [name for name in files.names(files.join(store, "bundles")) if name != NEWEST]
 
 
@@ -187,7 +198,24 @@ def resolve(store: str, digest: str | None) -> str:
     """Return the full digest of the bundle that begins with `digest`, or of the newest."""
     if digest is None:
         return newest(store)
-    names = [name for name in _names(store) if name.startswith(digest)]
-    if len(names) != 1:
-        raise ContractError("bundle", f"{len(names)} bundles begin with {digest!r}", "Give more of the digest")
-    return names[0]
+    found = [name for name in names(store) if name.startswith(digest)]
+    if len(found) != 1:
+        mend = "Give more of the digest" if found else "`ml bundles list` shows what there is"
+        raise ContractError("bundle", f"{len(found)} bundles begin with {digest!r}", mend)
+    return found[0]
+
+
+def manifest(store: str, digest: str) -> dict[str, Any]:
+    """Return what a bundle says of itself, without proof; raises ContractError where there is no such bundle."""
+    try:
+        return dict(json.loads(files.read(files.join(folder(store, digest), MANIFEST))))
+    except FileNotFoundError:
+        raise ContractError("bundle", f"there is no bundle {digest[:12]} in {store}", "Run `ml register`") from None
+
+
+def remove(store: str, digest: str) -> None:
+    """Take a bundle out of a store, the manifest last: until then it is listed, and can be removed again."""
+    home = folder(store, digest)
+    for name in sorted(files.names(home), key=lambda name: name == MANIFEST):
+        files.remove(files.join(home, name))
+    files.clear(home)

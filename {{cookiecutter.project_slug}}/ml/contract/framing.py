@@ -12,6 +12,7 @@ from zoneinfo import ZoneInfo
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 import ml.problem
+from ml.contract.clock import Clock
 from ml.errors import ContractError
 from ml.problem.features import FEATURES
 from ml.problem.schema import Record
@@ -293,6 +294,12 @@ def framing() -> Framing:
         said = first["msg"].removeprefix("Value error, ")
         broken = f"{key} = {_value(tables, key)!r}: {said}" if _value(tables, key) is not None else f"{key}: {said}"
         raise ContractError("framing", broken, f"Edit {FILE}, line {line_of(text, key)}") from error
+
+
+def ahead(days: int) -> tuple[date, date]:
+    """Return today, as the problem's time zone has it, and the last of so many days from then on."""
+    today = Clock("wall").now().astimezone(ZoneInfo(framing().time.timezone)).date()
+    return today, today + timedelta(days=days - 1)
 
 
 def _value(tables: dict[str, Any], key: str) -> Any:

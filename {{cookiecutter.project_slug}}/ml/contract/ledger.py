@@ -14,4 +14,17 @@ def once(store: str, book: str, name: str, record: dict[str, Any]) -> bool:
 
 def count(store: str, book: str, beginning: str = "") -> int:
     """Return how many records a book has, or those whose names begin so."""
-    return sum(name.startswith(beginning) for name in files.names(files.join(store, "ledger", book)))
+    return sum(name.startswith(beginning) for name in names(store, book))
+
+
+def names(store: str, book: str) -> list[str]:
+    """Return the names of a book's records, sorted."""
+    return [name.removesuffix(".json") for name in files.names(files.join(store, "ledger", book))]
+
+
+def read(store: str, book: str, name: str) -> dict[str, Any] | None:
+    """Return a record of a book; None where there is none of that name."""
+    try:
+        return dict(json.loads(files.read(files.join(store, "ledger", book, f"{name}.json"))))
+    except FileNotFoundError:
+        return None

@@ -1,20 +1,26 @@
-"""The release file: which bundle an environment serves, and which experiment it runs. Rolled back by reverting it."""
+"""The release file: what an environment serves, by which images, and which experiment it runs.
+
+It does not name its environment, so that what was tried in one is the same bytes in the next; rolled back by reverting.
+"""
 
 import hashlib
 import json
 import math
-from typing import Literal
+from pathlib import Path
+from typing import Annotated, Literal
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from ml.contract.bundle import Bundle
-from ml.errors import ContractError
+from ml.errors import ContractError, first
 from ml.settings import settings
 from ml.store import files
 
+NAME = "release.yaml"
 HEAD = "# What runs here. Changed only by pull request; to roll back, revert it.\n"
 DIGEST = r"[0-9a-f]{64}"
+IMAGE = rf"^([a-zA-Z0-9.-]+(:[0-9]+)?/)?[a-z0-9]+([._/-]+[a-z0-9]+)*@sha256:{DIGEST}$"  # a tag could be moved
 CHAMPION = "champion"  # how the log calls the arm of all entities that no other arm has
 
 
@@ -28,6 +34,8 @@ class Arm(BaseModel):
 
 
 Mode = Literal["shadow", "canary", "ab", "holdout"]
+Role = Literal["serving", "training", "stream"]
+Image = Annotated[str, Field(pattern=IMAGE, description="repository@sha256:<64 hex digits>")]
 
 
 class Experiment(BaseModel):
@@ -71,11 +79,16 @@ class Release(BaseModel):
 
     champion: str = Field(pattern=rf"^{DIGEST}$", description="digest of the bundle that answers")
     experiment: Experiment | None = None
+    images: dict[Role, Image] = Field(default={}, description="what runs on a cluster, by role; none: as is there now")
 
     @property
     def plan(self) -> str:
-        """Names the whole of it, 12 hex digits: events and metrics say by which plan they came about."""
-        return hashlib.sha256(json.dumps(self.model_dump(), sort_keys=True).encode()).hexdigest()[:12]
+        """Names who answers whom, 12 hex digits: events and metrics say by which plan they came about.
+
+        Images are no part of it: the same plan on another image is compared with itself.
+        """
+        told = self.model_dump(exclude={"images"})
+        return hashlib.sha256(json.dumps(told, sort_keys=True).encode()).hexdigest()[:12]
 
     @property
     def digests(self) -> list[str]:
@@ -88,26 +101,53 @@ def read() -> Release:
     """Return what runs in this process's environment, or the one bundle that ML_RELEASE_BUNDLE names."""
     if named := settings().release.bundle:
         return Release(champion=named)
-    return _of_file()
+    return _read(settings().release_file)
 
 
-def _of_file() -> Release:
-    file = settings().release_file
+def file(environment: str) -> Path:
+    """Return the file that says what runs in an environment."""
+    return settings().place(environment) / NAME
+
+
+def of(environment: str) -> Release | None:
+    """Return what an environment's release file says, whatever this process was told to serve; None without a file."""
+    return _read(file(environment)) if file(environment).exists() else None
+
+
+def parse(content: bytes, name: str | Path) -> Release:
+    """Return what the content of a release file says; raises ContractError, which calls it by this name."""
     try:
-        return Release.model_validate(yaml.safe_load(file.read_text()))
+        return Release.model_validate(yaml.safe_load(content))
+    except yaml.YAMLError as error:
+        raise ContractError("release", f"{name} is no YAML: {error}", "Edit it") from error
+    except ValidationError as error:
+        raise ContractError("release", f"{name}: {first(error)}", "Edit it, or run `ml release`") from error
+
+
+def _read(file: Path) -> Release:
+    try:
+        return parse(_proved(file), file)
     except FileNotFoundError:
         raise ContractError("release", f"{file} is not there: nothing is released", "Run `ml release`") from None
-    except yaml.YAMLError as error:
-        raise ContractError("release", f"{file} is no YAML: {error}", "Edit it") from error
-    except ValidationError as error:
-        first = error.errors()[0]
-        broken = f"{file}: {'.'.join(map(str, first['loc']))}: {first['msg'].removeprefix('Value error, ')}"
-        raise ContractError("release", broken, "Edit it, or run `ml release`") from error
+
+
+def _proved(file: Path) -> bytes:
+    """Return what the file holds; raises ContractError where a sum beside it says otherwise.
+
+    Kubernetes replaces a folder of files by changing one link: both are read behind it, so that they belong together.
+    """
+    real = file.resolve(strict=True)
+    content, sum_ = real.read_bytes(), real.with_name(f"{file.name}.sha256")
+    if sum_.exists() and hashlib.sha256(content).hexdigest() not in sum_.read_text().split():
+        broken = f"{file} is not what {sum_.name} names: one of them was changed alone"
+        raise ContractError("release", broken, "Install the release anew, see docs/kubernetes.md")
+    return content
 
 
 def champion() -> str | None:
     """Return the digest that the release file names, whatever a service here was told to serve; None without a file."""
-    return _of_file().champion if settings().release_file.exists() else None
+    told = of(settings().release.environment)
+    return told.champion if told else None
 
 
 def judged_against(bundle: Bundle) -> str:
@@ -115,7 +155,11 @@ def judged_against(bundle: Bundle) -> str:
     return champion() or bundle.baseline
 
 
-def write(release: Release) -> None:
-    """Write what runs in this process's environment."""
-    told = yaml.safe_dump(release.model_dump(exclude_none=True), sort_keys=False)
-    files.write(str(settings().release_file), (HEAD + told).encode())
+def write(release: Release, environment: str | None = None) -> None:
+    """Write what runs in an environment, by default in this process's."""
+    files.write(str(file(environment or settings().release.environment)), text(release).encode())
+
+
+def text(release: Release) -> str:
+    """Return the whole of a release file."""
+    return HEAD + yaml.safe_dump(release.model_dump(exclude_defaults=True), sort_keys=False, width=200)

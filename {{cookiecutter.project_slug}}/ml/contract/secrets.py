@@ -17,6 +17,7 @@ from ml.settings import settings
 SALT = "salt"  # from which assignments and hashed names follow: whoever knows it can foretell them
 LAPTOP = "laptop"  # the sender where nobody has named one
 SENDER = "sender-"  # and a name: how the file of who may send outcomes is called, which holds the token
+CALLER = "caller-"  # and a name: the same of who may ask for predictions; where there is no such file, everybody may
 
 
 @cache
@@ -37,19 +38,34 @@ def _keyed(key: bytes, purpose: str, text: str) -> str:
 
 def senders() -> dict[str, str]:
     """Return who may send outcomes, by token; raises ContractError for tokens that are equal, or could be guessed."""
-    folder, found = _folder(), dict[str, str]()
-    if not any(folder.glob(f"{SENDER}*")):
+    if not any(_folder().glob(f"{SENDER}*")):
         token()
-    for file in sorted(folder.glob(f"{SENDER}*")):
-        name = file.name.removeprefix(SENDER)
-        if (sender := found.setdefault(_read(file), name)) != name:
-            raise ContractError("secrets", f"{sender} and {name} have one token", f"Give each its own in {folder}")
-    return found
+    return _tokens(SENDER)
+
+
+def callers() -> dict[str, str]:
+    """Return who may ask for predictions, by token, or nobody where everybody may; raises as `senders` does."""
+    return _tokens(CALLER)
 
 
 def token(sender: str = LAPTOP) -> str:
     """Return the token of a sender."""
     return _made(_folder() / (SENDER + sender))
+
+
+def as_caller() -> dict[str, str]:
+    """Return the header by which this process may ask for predictions; none where everybody may."""
+    token = next(iter(callers()), None)  # of several, any will do
+    return {"Authorization": f"Bearer {token}"} if token else {}
+
+
+def _tokens(kind: str) -> dict[str, str]:
+    found = dict[str, str]()
+    for file in sorted(_folder().glob(f"{kind}*")):
+        name = file.name.removeprefix(kind)
+        if (other := found.setdefault(_read(file), name)) != name:
+            raise ContractError("secrets", f"{other} and {name} have one token", f"Give each its own in {_folder()}")
+    return found
 
 
 def _folder() -> Path:

@@ -1,6 +1,6 @@
 """Scores that were computed beforehand, as those who serve find them in the online store.
 
-The values of a run lie under a prefix of its own, and one pointer names the run that counts: it is written after all of
+The values of a run lie in a table of its own, and one pointer names the run that counts: it is written after all of
 them, so that a reader sees a whole run or the one before. A store that is down costs a request nothing but its
 precomputed scores, which are computed then.
 """
@@ -11,6 +11,7 @@ import struct
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
+from functools import lru_cache
 from typing import NamedTuple
 
 from ml.online.store import OnlineStore, Unavailable
@@ -39,15 +40,18 @@ class Pointer(NamedTuple):
         return cls(**json.loads(value)) if value else None
 
 
-def prefix(run: str) -> bytes:
-    """Return how the keys of a run begin."""
-    return b"%b%b/" % (HOME, run.encode())
+def table(run: str) -> bytes:
+    """Return the name of a run's table."""
+    return HOME + run.encode()
 
 
 def name_of(key: Iterable[float | str | None]) -> bytes:
     """Return what names a record within a run: 16 bytes, a hash of its key's values in the order of the fields."""
-    text = ascii(tuple(key))  # which every release of Python writes alike
-    return hashlib.blake2b(text.encode(), digest_size=16).digest()
+    return hashlib.blake2b("\n".join(map(_text, key)).encode(), digest_size=16).digest()
+
+
+# Every release of Python writes it alike, and without a line break; the values of a field come again and again.
+_text = lru_cache(maxsize=100_000)(ascii)
 
 
 class Precomputed:
@@ -56,7 +60,7 @@ class Precomputed:
     def __init__(self, store: OnlineStore) -> None:
         self._store = store
         self._pointer: Pointer | None = None
-        self._prefix, self._again = b"", 0.0
+        self._table, self._again = b"", 0.0
 
     def counts(self, now: datetime, bundle: str) -> bool:
         """Say whether a run of a bundle counts now: only then it is worth to name records."""
@@ -75,7 +79,7 @@ class Precomputed:
         if not keys or not self.counts(now, bundle):
             return [None] * len(keys)
         try:
-            values = self._store.read([self._prefix + name_of(key.values()) for key in keys])
+            values = self._store.look_up(self._table, [name_of(key.values()) for key in keys])
         except Unavailable:
             self._pointer, self._again = None, time.monotonic() + REFRESH
             return [None] * len(keys)
@@ -84,6 +88,6 @@ class Precomputed:
     def _current(self) -> Pointer | None:
         if (moment := time.monotonic()) >= self._again:
             self._pointer = Pointer.load(self._store.read([POINTER])[0])
-            self._prefix = prefix(self._pointer.run) if self._pointer else b""
+            self._table = table(self._pointer.run) if self._pointer else b""
             self._again = moment + REFRESH
         return self._pointer

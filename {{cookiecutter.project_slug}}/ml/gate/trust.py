@@ -9,7 +9,7 @@ from ml.gate.case import Case
 from ml.gate.performance import held, interval_of
 from ml.models.behaviour import Behaviour
 from ml.problem.behaviour import BEHAVIOURS
-from ml.statistics.calibration import slope_by_day
+from ml.statistics.calibration import reliability, slope_by_day
 from ml.statistics.inference import Ratio, between, of_days, ratio
 
 QUESTION = "Can the probabilities be taken at their word?"
@@ -39,7 +39,15 @@ def calibration(case: Case) -> Check:
         f"{each.of} {each.value:.2f} ({each.low:.2f} to {each.high:.2f}), limits {limits[0]:g} and {limits[1]:g}"
         for each, (_, _, limits) in zip(intervals, measured, strict=True)
     )
-    return Check(name="calibration", question=QUESTION, answer=overall(answers), said=said, intervals=intervals)
+    predicted, observed = reliability(rows.outcomes, scores)
+    return Check(
+        name="calibration",
+        question=QUESTION,
+        answer=overall(answers),
+        said=said,
+        intervals=intervals,
+        evidence={"predicted": predicted.tolist(), "observed": observed.tolist()},
+    )
 
 
 def churn(case: Case) -> Check:

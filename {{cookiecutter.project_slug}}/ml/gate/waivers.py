@@ -7,7 +7,7 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from ml.contract.verdict import Check, Waiver
-from ml.errors import ContractError
+from ml.errors import ContractError, first
 
 
 class Waivers(BaseModel):
@@ -30,9 +30,7 @@ def read(file: Path, checks: list[str]) -> list[Waiver]:
     except tomllib.TOMLDecodeError as error:
         raise ContractError("waivers", f"{file}: {error}", "Edit it") from error
     except ValidationError as error:
-        first = error.errors()[0]
-        key = ".".join(map(str, first["loc"]))
-        raise ContractError("waivers", f"{file}: {key}: {first['msg']}", "Edit it") from error
+        raise ContractError("waivers", f"{file}: {first(error)}", "Edit it") from error
     if unknown := [each.check for each in waivers if each.check not in checks]:
         raise ContractError(
             "waivers", f"{file}: there is no check {unknown[0]!r} to waive", f"One of {', '.join(checks)}"

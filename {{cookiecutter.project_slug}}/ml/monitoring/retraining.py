@@ -12,12 +12,18 @@ from ml.settings import settings
 from ml.store import files
 
 
-def asked(force: bool) -> tuple[date, date] | None:
-    """Return the first and last day to train on; None where nothing asks for it, or too soon, which it says."""
+def asked(force: bool, polled: bool = False) -> tuple[date, date] | None:
+    """Return the first and last day to train on; None where nothing asks for it, or too soon, which it says.
+
+    Raises ContractError where nothing was ever monitored; whoever polls every day is only told.
+    """
     try:
         verdict = json.loads(files.read(files.join(settings().reports_url, VERDICT)))
     except FileNotFoundError:
-        raise ContractError("monitor", "there is no verdict yet", "Run `ml monitor` first") from None
+        if not polled:
+            raise ContractError("monitor", "there is no verdict yet", "Run `ml monitor` first") from None
+        say("retrain", "there is no verdict yet: `ml monitor` comes first")
+        return None
     policy, until = framing().retraining, date.fromisoformat(verdict["until"])
     if not force:
         if verdict["status"] != "alarm":

@@ -10,7 +10,7 @@ import numpy as np
 from markupsafe import Markup
 from numpy.typing import NDArray
 
-from ml.statistics.calibration import bins_of
+from ml.statistics.calibration import reliability
 
 mpl.use("svg")
 from matplotlib import pyplot as plt
@@ -27,6 +27,7 @@ STYLE = {
     "axes.spines.top": False,
     "axes.spines.right": False,
     "axes.edgecolor": "#57606a",
+    "date.converter": "concise",  # the year once, and no date on another
     "axes.grid": True,
     "grid.color": "#eaeef2",
     "axes.axisbelow": True,
@@ -63,8 +64,7 @@ def as_high_as(inches: float) -> None:
 @picture(4.4, 3.2)
 def calibration(axes: Axes, outcomes: NDArray[Any], scores: NDArray[np.float64], of: str) -> None:
     """Observed rate against mean score, in bins of equal mass; equal scores share a bin."""
-    _, place = np.unique(bins_of(scores), return_inverse=True)
-    said, came = (np.bincount(place, values) / np.bincount(place) for values in (scores, outcomes))
+    said, came = reliability(outcomes, scores)
     top = 1.1 * max(said.max(), came.max())
     axes.plot([0, top], [0, top], color=CALM, lw=1, ls="--", label="perfect")
     axes.plot(said, came, "o-", color=STRONG, label=of)

@@ -44,6 +44,13 @@ def bins_of(scores: Floats) -> NDArray[np.int64]:
     return np.asarray(np.searchsorted(edges, scores))
 
 
+def reliability(outcomes: NDArray[Any], scores: Floats) -> tuple[Floats, Floats]:
+    """Return the mean score and the observed rate of each bin of equal mass, both [bins], from low scores to high."""
+    _, place = np.unique(bins_of(scores), return_inverse=True)
+    rows = np.bincount(place)
+    return np.bincount(place, scores) / rows, np.bincount(place, outcomes) / rows
+
+
 def recalibrated(
     outcomes: NDArray[Any], scores: Floats, day: NDArray[np.int64], weights: Floats
 ) -> tuple[Floats, Floats]:

@@ -19,6 +19,11 @@ from ml.errors import ContractError
 WRITING = ".writing-"  # how a file begins that is not whole yet; one that a crash left is never listed
 
 
+def forget(kind: str) -> None:
+    """Let go of connections to stores of a kind, as s3: the next one is made by what the variables say then."""
+    fsspec.get_filesystem_class(kind).clear_instance_cache()
+
+
 def join(url: str, *parts: str) -> str:
     """Return the URL of a file below `url`."""
     return "/".join([url.rstrip("/"), *parts])
@@ -60,6 +65,17 @@ def state(url: str) -> str:
         return str(system.ukey(path))
 
 
+def states(url: str) -> dict[str, str]:
+    """Return for each file below `url` what names its content as its store knows it; none where nothing is there."""
+    try:
+        with _opened(url, "listed") as (system, path):
+            found = system.find(path, detail=True)
+    except FileNotFoundError:
+        return {}
+    said = {name: fsspec.utils.tokenize(sorted(told.items())) for name, told in found.items()}
+    return {name.removeprefix(path).lstrip("/"): state for name, state in sorted(said.items()) if WRITING not in name}
+
+
 def names(url: str) -> list[str]:
     """Return the names of the files and folders directly below `url`, sorted; none where nothing is there."""
     try:
@@ -87,6 +103,15 @@ def remove(url: str) -> None:
     try:
         with _opened(url, "removed") as (system, path):
             system.rm_file(path)
+    except FileNotFoundError:
+        pass
+
+
+def clear(url: str) -> None:
+    """Remove a folder with all that is in it; one that is not there, as an empty one of an object store, is fine."""
+    try:
+        with _opened(url, "removed") as (system, path):
+            system.rm(path, recursive=True)
     except FileNotFoundError:
         pass
 

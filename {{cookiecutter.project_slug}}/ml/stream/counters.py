@@ -41,10 +41,10 @@ class Tally:
         DEAD.labels(topic).inc(letters)
 
 
-def serve(port: int) -> None:
-    """Let Prometheus ask at a port of the loopback address; raises ContractError when it is taken."""
+def serve(host: str, port: int) -> None:
+    """Let Prometheus ask at an address; raises ContractError when it is taken, or not this machine's."""
     try:
-        start_http_server(port, addr="127.0.0.1")
+        start_http_server(port, addr=host)
     except OSError as error:
-        broken = f"127.0.0.1:{port} cannot be used: {error.strerror}"
+        broken = f"{host}:{port} cannot be used: {error.strerror}"
         raise ContractError("stream", broken, "Edit [stream] metrics_port in project.toml") from error

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from typing import Any, Protocol
 
+from ml import logs
 from ml.contract.clock import Clock
 from ml.errors import ContractError
 from ml.features.updater import Overtaken
@@ -38,11 +39,12 @@ class Stage(Protocol):
 
 def stream(once: bool) -> None:
     """Keep the online store fresh until told to stop, or once through what is there; raises ContractError."""
+    logs.configure()
     if not EVENTS:
         raise ContractError("stream", "there are no events in ml/problem/schema.py", "Nothing has to be streamed")
-    tally, port = Tally(), settings().stream.metrics_port
-    if port:
-        counters.serve(port)
+    tally, conf = Tally(), settings().stream
+    if conf.metrics_port:
+        counters.serve(conf.metrics_host, conf.metrics_port)
     with ExitStack() as held:
         store = held.enter_context(closing(connect(settings().online_url)))
         stages = _stages(store, tally)

@@ -1,0 +1,1 @@
+"""The command line: one module for each stretch of the flow. A verb loads only what it needs."""

@@ -1,0 +1,34 @@
+"""All of it at once: to show what there is, and to prove that the gate tells a good model from a bad one."""
+
+from typing import Annotated
+
+import typer
+
+from ml.verbs.verb import Day, verb, window
+
+app = typer.Typer()
+
+
+@app.command()
+@verb
+def prove(
+    since: Day = None,
+    until: Day = None,
+    comment: Annotated[
+        int | None, typer.Option(help="Of the pull request that the result is told to, as one comment.")
+    ] = None,
+) -> None:
+    """Train a model that the gate has to pass and one that it has to reject: exit code 0 if it does, 10 if not."""
+    from ml.contract.verdict import EXIT
+    from ml.prove import prove
+
+    raise typer.Exit(EXIT["pass" if prove(*window(since, until), comment) else "fail"])
+
+
+@app.command()
+@verb
+def demo() -> None:
+    """Do all of it on this machine, the days after training in simulated time, and show what came out."""
+    from ml.demo import demo
+
+    demo()
