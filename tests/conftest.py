@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from chart_rendering import CUSTOM, SCENARIOS, SERVING, knowing, render
 from cookiecutter.main import cookiecutter
 
 ROOT = Path(__file__).parents[1]
@@ -77,3 +78,21 @@ def repository(run, tmp_path_factory) -> Path:
     run("git", "add", "--all", cwd=copy)
     run("git", "commit", "--quiet", "--message", "The template", cwd=copy)
     return copy
+
+
+@pytest.fixture(scope="session")
+def charts(tmp_path_factory) -> Path:
+    """The charts, as a cluster that has all that they may ask for would let them be rendered."""
+    return knowing(tmp_path_factory.mktemp("charts"), CUSTOM)
+
+
+@pytest.fixture(params=SERVING)
+def scenario(request) -> str:
+    """Each scenario of the serving chart."""
+    return request.param
+
+
+@pytest.fixture(scope="session")
+def rendered(charts) -> dict[str, list[dict]]:
+    """The manifests of every scenario."""
+    return {name: render(charts / each.chart, each.values) for name, each in SCENARIOS.items()}

@@ -317,10 +317,11 @@ def test_the_demo_passes_its_arguments_its_verdict_and_no_telemetry_on(installed
 def test_the_tiers_of_the_tests(installed):
     lint = ["ruff check", "ruff format --check", "mypy"]
     passed = "Passed: lint, format, types, tests"
-    assert installed.run("test").out == [*lint, "pytest -n 2 --dist loadfile -m not slow", passed]
-    assert installed.run("test", "--all").out == [*lint, "pytest -n 2 --dist loadfile", passed]
-    assert installed.run("test", "--all", "tests/a b.py", "-x").out[3] == "pytest -n 2 --dist loadfile tests/a b.py -x"
-    assert installed.run("test", "--", "-x").out[3] == "pytest -n 2 --dist loadfile -m not slow -x"
+    tests = "pytest -n 2 --dist loadfile --no-loadscope-reorder"
+    assert installed.run("test").out == [*lint, f"{tests} -m not slow", passed]
+    assert installed.run("test", "--all").out == [*lint, f"{tests} --durations=20", passed]
+    assert installed.run("test", "--all", "tests/a b.py", "-x").out[3] == f"{tests} --durations=20 tests/a b.py -x"
+    assert installed.run("test", "--", "-x").out[3] == f"{tests} -m not slow -x"
 
 
 @pytest.mark.parametrize(("tool", "steps"), [("ruff", "lint format"), ("mypy", "types"), ("pytest", "tests")])
@@ -343,3 +344,24 @@ def test_an_unknown_flag_and_a_call_for_help_are_answered_in_one_line(scripts):
 def test_locking_says_that_it_needs_uv(machine):
     result = machine.run("lock")
     assert (result.code, result.out, result.err) == (1, [], ["scripts/lock needs uv: pip install uv"])
+
+
+STEPS = ["cluster up --kubernetes kindest/node@sha256:0 --profile full", "pipeline run", "release", "cluster deploy"]
+STEPS += ["cluster smoke", "cluster rehearse", "cluster down"]
+
+
+@pytest.mark.parametrize("broken", [None, "release", "cluster rehearse"])
+def test_the_way_to_the_cluster_goes_verb_by_verb_and_ends_where_one_fails(machine, broken):
+    told = f"print(said) or sys.exit(said == {broken!r} or os.environ['ML_RELEASE_ENVIRONMENT'] != 'kind')"
+    main = f"import os, sys\ndef main():\n    said = ' '.join(sys.argv[1:])\n    {told}\n"
+    (machine.project / "ml/__main__.py").write_text(main)
+    result = machine.run("cluster", "--profile", "full", NODE_IMAGE="kindest/node@sha256:0")
+    assert result.out == STEPS[: STEPS.index(broken) + 1 if broken else None]
+    assert result.code == (1 if broken else 0)
+
+
+@pytest.mark.parametrize("scripts", [ROOT / "scripts", TEMPLATE / "scripts"], ids=["template", "project"])
+def test_who_asks_for_help_gets_no_cluster(scripts):
+    asked = subprocess.run([scripts / "cluster", "--help"], capture_output=True, text=True, check=False)
+    assert (asked.returncode, asked.stderr) == (0, "")
+    assert re.fullmatch(r"usage: .*scripts/cluster .*\n", asked.stdout)

@@ -15,48 +15,71 @@ SUBSYSTEMS = ("training", "gate", "serving", "labelling", "monitoring", "stream"
 
 # Each outside tool and the only modules that know it.
 HOMES = {
-    "aiohttp": ["serving/outcomes.py"],
+    "aiohttp": ["delivery/balancer.py", "serving/outcomes.py"],
     "bentoml": ["serving/service.py"],
     "confluent_kafka": ["stream/broker.py"],
+    "cryptography": ["attestation/signing.py"],
+    "docker": ["pipeline/containers.py"],
     "duckdb": ["features/asof.py"],
     "fsspec": ["store/files.py"],
     "great_expectations": ["checks/suite.py"],
-    "httpx": ["replay.py", "serving/remote.py", "serving/server.py"],
+    "httpx": [
+        "cluster/load.py",
+        "delivery/smoke.py",
+        "delivery/targets/generation.py",
+        "github/api.py",
+        "replay.py",
+        "serving/remote.py",
+        "serving/server.py",
+    ],
     "jinja2": ["pages/page.py"],
-    "kfp": ["pipeline/run.py", "pipeline/scoring_steps.py", "pipeline/steps.py"],
+    "kfp": [
+        *("pipeline/awaiting.py", "pipeline/compiled.py", "pipeline/containers.py", "pipeline/placement.py"),
+        *("pipeline/run.py", "pipeline/scoring_steps.py", "pipeline/session.py", "pipeline/steps.py"),
+        *("pipeline/training.py", "pipeline/versions.py"),
+    ],
+    "kfp_server_api": ["pipeline/awaiting.py", "pipeline/session.py", "pipeline/versions.py"],
+    "kubernetes": ["pipeline/trainer.py"],
     "lightgbm": ["problem/models.py", "training/export.py"],
     "lmdb": ["online/embedded.py"],
     "matplotlib": ["pages/picture.py"],
     "onnx": ["training/export.py", "training/network_graph.py"],
     "onnxmltools": ["training/export.py"],
     "onnxruntime": ["contract/scorer.py"],
+    "opentelemetry": ["serving/tracing.py"],
     "optuna": ["training/tune.py"],
-    "prometheus_client": ["serving/counters.py", "stream/counters.py"],
+    "prometheus_client": ["delivery/metrics.py", "serving/counters.py", "stream/counters.py"],
     "pyflink": ["stream/flink.py"],
     "redis": ["online/networked.py"],
     "rich": ["progress.py"],
     "skl2onnx": ["training/export.py"],
     "torch": ["models/descent.py"],
-    "typer": ["__main__.py"],
+    "typer": [
+        *("__main__.py", "verbs/cluster.py", "verbs/delivery.py", "verbs/demo.py", "verbs/pipeline.py"),
+        *("verbs/promotion.py", "verbs/serving.py", "verbs/training.py", "verbs/verb.py", "verbs/watching.py"),
+    ],
     "whylogs": ["contract/profile.py"],
-    "yaml": ["contract/release.py"],
+    "yaml": ["contract/release.py", "delivery/mirror.py", "doctor/kubernetes.py"],
 }
 
 # What each folder may import of ml; what is not named here may import anything.
 KNOWS = {
     "checks": {"checks", "contract", "features", "problem"},
     "store": {"errors", "store"},
-    "online": {"errors", "store", "online"},
+    "online": {"ahead", "errors", "online", "store"},
     "statistics": {"statistics"},
     "pages": {"statistics", "pages"},
     "models": {"errors", "features", "models"},
     "features": {"errors", "progress", "contract", "features", "online", "problem"},
     "problem": {"errors", "features", "models", "problem", "store"},
     "contract": {"errors", "settings", "store", "statistics", "features", "problem", "contract"},
-    "eventlog": {"contract", "errors", "eventlog", "settings", "store"},
+    "doctor": {"cluster", "doctor", "errors", "github", "progress", "settings", "store"},
+    "github": {"errors", "github", "progress", "settings"},
+    "attestation": {"attestation", "contract", "errors", "github", "progress", "revision", "settings", "store"},
+    "eventlog": {"contract", "errors", "eventlog", "processes", "settings", "store"},
 }
 SHARED = {"checks", "contract", "errors", "features", "models", "pages", "problem", "processes", "progress", "settings"}
-SHARED |= {"eventlog", "online", "statistics", "store"}
+SHARED |= {"ahead", "eventlog", "logs", "online", "revision", "statistics", "store"}
 
 
 def imports(module: Path) -> Iterator[str]:

@@ -11,6 +11,7 @@ from conftest import copy_of_bundle
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ml import revision
 from ml.contract import bundle as bundles
 from ml.contract.bundle import CORE, MANIFEST, TOLERANCE, digest_of, dump, load, save
 from ml.contract.reference import Reference
@@ -213,8 +214,13 @@ def test_a_bundle_of_a_feature_that_is_no_longer_computed_is_refused_by_its_name
         load(store_of(home), digest)
 
 
+def rooted(monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
+    for module in (origin, revision):
+        monkeypatch.setattr(module, "ROOT", folder)
+
+
 def test_provenance_outside_an_own_repository_is_the_trees_hash(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(origin, "ROOT", project)
+    rooted(monkeypatch, project)
     records = project / "records"
     records.write_bytes(b"data")
     found = origin.provenance(records)
@@ -233,7 +239,7 @@ def test_provenance_in_an_own_repository_is_its_commit(project: Path, monkeypatc
         person = ["-c", "user.name=Ada", "-c", "user.email=ada@example.org"]
         return subprocess.run(["git", *person, *words], cwd=project, check=True, capture_output=True, text=True).stdout
 
-    monkeypatch.setattr(origin, "ROOT", project)
+    rooted(monkeypatch, project)
     (project / "records").touch()
     git("init", "--quiet")
     assert origin.provenance(project / "records")["commit"] is None  # no commit yet
@@ -243,5 +249,7 @@ def test_provenance_in_an_own_repository_is_its_commit(project: Path, monkeypatc
     assert origin.provenance(project / "records")["commit"] == head
     (project / "ml" / "errors.py").write_text("changed")
     assert origin.provenance(project / "records")["commit"] == f"{head}+changes"
-    monkeypatch.setattr(origin, "ROOT", project / "ml")  # a folder of another repository
+    rooted(monkeypatch, project / "ml")  # a folder of another repository
     assert origin.provenance(project / "records")["commit"] is None
+    monkeypatch.setenv("ML_REVISION", head)  # as in an image, which has no repository
+    assert origin.provenance(project / "records")["commit"] == head

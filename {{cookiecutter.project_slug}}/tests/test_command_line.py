@@ -28,10 +28,15 @@ VERBS = (
     "evaluate",
     "register",
     "gate",
+    "promote",
     "release",
+    "bundles",
+    "fetch",
     "materialize",
     "score",
     "serve",
+    "smoke",
+    "load",
     "stream",
     "replay",
     "label",
@@ -41,6 +46,12 @@ VERBS = (
     "monitor",
     "skew",
     "retrain",
+    "attest",
+    "verify",
+    "image",
+    "deploy",
+    "doctor",
+    "prove",
 )
 
 
@@ -66,7 +77,7 @@ def says_one_line(ran: Ran, verb: str) -> str:
 def test_help_lists_the_verbs_in_the_order_of_the_flow() -> None:
     listed = re.findall(r"^[│ ]*([a-z]+)  +[A-Z]", ml("--help", COLUMNS=120, TERM="dumb").stdout, re.MULTILINE)
     assert [verb for verb in listed if verb in VERBS] == list(VERBS)
-    assert set(listed) == {*VERBS, "pipeline", "demo"}
+    assert set(listed) == {*VERBS, "pipeline", "cluster", "demo"}
 
 
 @pytest.mark.parametrize("verb", [*STEPS, "release"])

@@ -48,10 +48,11 @@ def test_the_schema_of_the_verdict_is_that_of_the_code() -> None:
 
 
 def test_every_verb_is_in_the_table_of_the_readme() -> None:
-    text, groups = README.read_text(), {"pipeline", "demo"}  # which run the other verbs
+    text, groups = README.read_text(), {"pipeline", "cluster", "demo"}  # which run the other verbs
     verbs = set(typer.main.get_command(app).commands)
     assert sorted(re.findall(r"^\| `ml ([a-z-]+)` \|[^|]+\|[^|]+\|$", text, re.MULTILINE)) == sorted(verbs - groups)
-    for verb in ("ml pipeline run", "ml pipeline compile", "ml demo"):
+    grouped = ("run", "score", "schedule", "compile")
+    for verb in (*(f"ml pipeline {each}" for each in grouped), "ml cluster up", "ml demo"):
         assert f"`{verb}`" in text
 
 

@@ -159,7 +159,7 @@ def batches(folder: Path) -> tuple[bytes, list[int]]:
     """Return an open segment of three batches, and how long it was after each."""
     segment, sizes = OpenSegment(folder, OUTCOMES), []
     for names in (["a", "b"], ["c"], ["d", "e", "f"]):
-        segment.append(segments.batch(OUTCOMES, [told(*names)], [len(names)]))
+        segment.append(segments.batch(OUTCOMES, [(told(*names), len(names))]))
         sizes.append(next((folder / OUTCOMES).iterdir()).stat().st_size)
     segment.close()
     return next((folder / OUTCOMES).iterdir()).read_bytes(), sizes
@@ -273,7 +273,7 @@ def test_nobody_takes_a_segment_that_is_written_nor_one_that_is_just_being_made(
     segment = OpenSegment(places.spool, OUTCOMES)
     assert looked == [0]
     for name in "ab":
-        segment.append(segments.batch(OUTCOMES, [told(name)], [1]))
+        segment.append(segments.batch(OUTCOMES, [(told(name), 1)]))
         assert send(places.spool, places.url) == 0
     assert places.ids() == ["a", "b"]
     segment.close()

@@ -1,6 +1,7 @@
 """Verdicts on experiments: what each mode claims, what breaks it, and who is told: a person, a page, a rollout."""
 
 import json
+import shutil
 import threading
 import urllib.error
 import urllib.request
@@ -23,7 +24,7 @@ from ml.contract.release import Arm, Experiment, Mode, Release
 from ml.errors import ContractError
 from ml.experiment import listen
 from ml.experiment.analysis import of_arms, of_shadow
-from ml.experiment.experiment import experiment
+from ml.experiment.experiment import experiment, judge_running
 from ml.experiment.plan import Plan, plan
 from ml.experiment.report import render
 from ml.experiment.served import served
@@ -260,7 +261,7 @@ def test_what_is_claimed_is_settled_before_anybody_looks(tmp_path: Path) -> None
         with pytest.raises(ContractError, match="the release names none"):
             plan()
         runs("ab", 20)
-        assert plan() == plan("trial") == Plan("trial", "ab", {"new": 20, "champion": 80})
+        assert plan() == plan("trial") == Plan("trial", "ab", {"new": 20, "champion": 80}, release.read().plan)
         assert plan("old", "canary") == Plan("old", "canary", None)
         with pytest.raises(ContractError, match="trial was planned as ab, not canary"):
             plan("trial", "canary")
@@ -303,6 +304,20 @@ def test_the_verb_of_a_past_experiment_ends_with_the_verdicts_exit_code(store: P
     variables = {"ML_STORE_URL": store, "ML_RELEASE_FOLDER": store / "environments"}
     release.write(Release(champion=BUNDLES["champion"]))
     assert ml("experiment", "--name", "trial", "--mode", "ab", **variables).returncode == 11
+
+
+def test_the_monitor_judges_what_runs_and_is_not_stopped_by_it(store: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    verdict = store / "reports" / settings().release.environment / "experiments" / "trial.json"
+    judge_running()
+    assert Verdict.model_validate_json(verdict.read_text()).name == "trial"
+    verdict.unlink()
+    shutil.rmtree(settings().labels_url)
+    capsys.readouterr()
+    judge_running()
+    assert capsys.readouterr().out.startswith("experiment no verdict yet: labels: ")
+    release.write(Release(champion=BUNDLES["champion"]))
+    judge_running()
+    assert (capsys.readouterr().out, verdict.exists()) == ("", False)
 
 
 def test_the_page_of_a_shadow_has_its_pictures_and_escapes_names() -> None:

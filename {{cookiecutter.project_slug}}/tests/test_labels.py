@@ -18,9 +18,10 @@ from hypothesis import given
 from hypothesis import settings as hypothesis
 from hypothesis import strategies as st
 
-from ml.contract import labels
+from ml.contract import labels, release
 from ml.contract.events import ENTITY, FEATURES, KEY, OUTCOMES, PREDICTIONS, TABLES
 from ml.contract.framing import Label, framing
+from ml.contract.release import Arm, Experiment, Release
 from ml.errors import ContractError
 from ml.eventlog import segments
 from ml.eventlog.log import EventLog
@@ -69,7 +70,7 @@ def of_kinds(events: Iterable[Event]) -> Iterator[None]:
 
 def frame(table: str, rows: list[dict[str, Any]]) -> pd.DataFrame:
     """Return rows as the log gives them back."""
-    told = [pa.Table.from_batches([segments.batch(table, rows, [1] * len(rows))])] if rows else []
+    told = [pa.Table.from_batches([segments.batch(table, [(row, 1) for row in rows])])] if rows else []
     return segments.together([segments.empty(table), *told]).to_pandas()
 
 
@@ -359,11 +360,15 @@ def test_an_empty_log_says_what_to_do(verb: str, tmp_path: Path) -> None:
     assert not (tmp_path / "reports").exists()
 
 
-def test_the_monitor_labels_first(folder: Path, tmp_path: Path) -> None:
+def test_the_monitor_labels_first_then_judges_what_is_tried_out(folder: Path, tmp_path: Path) -> None:
     add(folder, prediction("it", 0))
     ran = ml("monitor", ML_STORE_URL=tmp_path, ML_RELEASE_FOLDER=tmp_path)
     assert ran.stdout.startswith("label     1 predictions of 1 days, 0 with their outcome; wrote 1 days, corrected 0")
     assert "nothing is released" in one_line(ran)
+    canary = Experiment(name="trial", mode="canary", arms={"challenger": Arm(bundle="b" * 64, percent=5)})
+    with configured(ML_RELEASE_FOLDER=tmp_path):
+        release.write(Release(champion="a" * 64, experiment=canary))
+    assert "\nexperiment no verdict yet: " in ml("monitor", ML_STORE_URL=tmp_path, ML_RELEASE_FOLDER=tmp_path).stdout
 
 
 def test_a_table_that_is_not_there_or_of_another_form_names_the_verb_to_run(folder: Path) -> None:

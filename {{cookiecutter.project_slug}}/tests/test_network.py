@@ -288,3 +288,31 @@ def test_the_network_climbs_the_ladder_like_any_rung(lake: str, tmp_path: Path) 
     assert made.loss < constant.loss
     scores = Scorer(graph).score(from_parquet(tmp_path / "table").of(made.days).inputs)
     assert abs(scores.mean() - made.base) < 0.03  # half the negatives were left out, and are put back
+
+
+@learns
+def test_two_nodes_share_each_batch_and_learn_what_one_learns(tmp_path: Path) -> None:
+    frame, outcomes = planted()
+    given = {"numbers": (0,), "categories": (1,), "epochs": 3, "batch": 511, "seed": 3}  # of odd size: shares differ
+    (tmp_path / "given").write_bytes(pickle.dumps((EmbeddingNetwork(**given), frame, outcomes)))
+    code = """
+import os, pickle, sys
+from pathlib import Path
+folder = Path(sys.argv[1])
+network, frame, outcomes = pickle.loads((folder / "given").read_bytes())
+(folder / os.environ["RANK"]).write_bytes(pickle.dumps(network.fit(frame, outcomes)))
+"""
+    (tmp_path / "fit.py").write_text(code)
+    runner = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
+    told = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "GLOO_SOCKET_IFNAME": "lo"}
+    ran = subprocess.run(
+        [*runner, str(tmp_path / "fit.py"), str(tmp_path)], env=told, capture_output=True, text=True, check=False
+    )
+    assert ran.returncode == 0, ran.stderr
+    first, second = (pickle.loads((tmp_path / rank).read_bytes()) for rank in "01")
+    alone = EmbeddingNetwork(**given).fit(frame, outcomes)
+    assert graph_weights(first) == graph_weights(second)
+    assert graph_weights(first) != graph_weights(alone)  # summed in another order: they did share
+    for name in ("embeddings_", "weights_", "biases_", "losses_"):
+        for there, here in zip(getattr(first, name), getattr(alone, name), strict=True):
+            assert np.allclose(there, here, rtol=1e-3, atol=1e-4)

@@ -19,7 +19,7 @@ from conftest import configured, ml, one_line
 from pandas.testing import assert_frame_equal
 
 from ml.contract import bundle as bundles
-from ml.contract import ledger
+from ml.contract import ledger, verdict
 from ml.contract.events import OUTCOMES
 from ml.errors import ContractError
 from ml.eventlog import shipping
@@ -27,7 +27,7 @@ from ml.eventlog.log import EventLog
 from ml.eventlog.read import read
 from ml.problem import source
 from ml.scoring.plan import plan
-from ml.scoring.publish import publish
+from ml.scoring.publish import publish, whole
 from ml.scoring.score import score
 from ml.store import files
 
@@ -63,7 +63,7 @@ def command(folder: Path, s3_port: int) -> list[str]:
     return [
         str(Path(sys.executable).with_name("weed")), "server",
         "-ip=127.0.0.1", "-ip.bind=127.0.0.1", f"-dir={folder}", "-master.telemetry=false",
-        "-master.volumeSizeLimitMB=64", "-filer", f"-filer.localSocket={folder}/filer.sock",
+        "-master.volumeSizeLimitMB=64", "-volume.max=0", "-filer", f"-filer.localSocket={folder}/filer.sock",
         "-s3", f"-s3.config={folder}/s3.json", f"-s3.localSocket={folder}/s3.sock",
         f"-s3.port={s3_port}", f"-s3.port.grpc={ports[6]}", "-s3.port.iceberg=0", "-s3.port.lance=0",
         *(f"-{role}.port={port}" for role, port in zip(roles, ports[:3], strict=True)),
@@ -186,9 +186,9 @@ def test_partitions_there_are_scored_into_files_there_as_in_a_directory(
 ) -> None:
     def scored(records: str, scores: str) -> dict[str, bytes]:
         run = plan(bundle[1], records, lake, DAYS[0], DAYS[1], None, 500)
-        assert score(run, bundle[0], scores) == (run.rows, len(run.parts()), 0)
-        assert score(run, bundle[0], scores) == (0, 0, len(run.parts()))
-        publish(run, scores, str(tmp_path / f"online-{run.run}"), 1)
+        for before in (False, True):
+            assert list(score(run, bundle[0], scores)) == [(part, before) for part in run.parts()]
+        publish(run, whole(run, scores), scores, str(tmp_path / f"online-{run.run}"), 1)
         return {part.name: files.read(f"{scores}/{run.run}/{part.name}") for part in run.parts()}
 
     for day in DAYS[:2]:
@@ -218,8 +218,38 @@ def test_a_wrong_key_an_absent_bucket_and_a_dead_store_are_told_in_one_line(stor
 
 
 def test_what_appends_says_that_it_needs_a_directory(store: Store) -> None:
-    line = one_line(ml("pipeline", "run", **credentials(store) | {"ML_STORE_URL": f"s3://{store.bucket}/store"}))
+    line = one_line(ml("ingest", **credentials(store) | {"ML_STORE_URL": f"s3://{store.bucket}/store"}))
     assert "need a local directory" in line
+
+
+def test_the_whole_pipeline_there_makes_the_bundle_and_the_verdict_that_it_makes_in_a_directory(
+    store: Store, team: str, bundle: tuple[str, str], tmp_path: Path
+) -> None:
+    places = {"ML_DATA_URL": f"{team}/year", "ML_STORE_URL": f"{team}/whole", "TMPDIR": str(tmp_path)}
+    ran = ml("pipeline", "run", **credentials(store) | places)
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+    assert bundles.newest(f"{team}/whole") == bundle[1]
+    assert bundles.load(f"{team}/whole", bundle[1]).replay_golden() == 64
+    champion = bundles.load(*bundle).baseline
+    here, there = (verdict.load(url, bundle[1], champion) for url in (bundle[0], f"{team}/whole"))
+    assert (here.answer, here.champion, here.challenger) == (there.answer, there.champion, there.challenger)
+    (name,) = files.names(f"{team}/whole/ledger/runs")
+    told = ledger.read(f"{team}/whole", "runs", name.removesuffix(".json"))
+    assert told == {"bundle": bundle[1], "champion": champion}
+    assert b"<html" in files.read(f"{verdict.folder(f'{team}/whole', bundle[1], champion)}/gate.html")
+
+
+def test_the_state_of_what_lies_there_is_another_after_every_change(team: str) -> None:
+    assert files.states(f"{team}/watched") == {}
+    for name in ("day=2013-01-01.parquet", "events/a/day=2013-01-01.parquet"):
+        files.write(f"{team}/watched/{name}", b"one")
+    first = files.states(f"{team}/watched")
+    assert list(first) == ["day=2013-01-01.parquet", "events/a/day=2013-01-01.parquet"]
+    assert files.states(f"{team}/watched") == first
+    files.write(f"{team}/watched/day=2013-01-01.parquet", b"two")
+    assert [name for name, state in files.states(f"{team}/watched").items() if first[name] != state] == [
+        "day=2013-01-01.parquet"
+    ]
 
 
 def test_of_two_who_write_the_same_record_of_the_ledger_one_wins(team: str) -> None:

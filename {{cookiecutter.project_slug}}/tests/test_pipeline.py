@@ -4,6 +4,7 @@ import io
 import os
 import subprocess
 import sys
+from datetime import date
 from pathlib import Path
 
 import pandas as pd
@@ -11,23 +12,26 @@ import pytest
 import yaml
 
 from ml.contract import bundle as bundles
+from ml.contract.framing import framing
 from ml.errors import ContractError
 from ml.pipeline import scoring_steps
+from ml.pipeline.compiled import compiled
 from ml.pipeline.steplog import reason
-from ml.pipeline.steps import VERBS, compile, training
+from ml.pipeline.steps import VERBS
+from ml.pipeline.training import training
+from ml.problem import source
+from ml.store import files
+from ml.training.plan import matured, plan
 
 ROOT = Path(__file__).resolve().parents[1]
 
 
 @pytest.fixture(scope="module")
-def compiled(tmp_path_factory: pytest.TempPathFactory) -> list[dict]:
-    target = tmp_path_factory.mktemp("compiled") / "pipeline.yaml"
-    compile(training, target)
-    return list(yaml.safe_load_all(target.read_text()))
+def spec() -> dict:
+    return next(yaml.safe_load_all(compiled(training)))
 
 
-def test_the_image_of_every_step_is_a_parameter_of_the_pipeline(compiled: list[dict]) -> None:
-    spec = compiled[0]
+def test_the_image_of_every_step_is_a_parameter_of_the_pipeline(spec: dict) -> None:
     assert spec["root"]["inputDefinitions"]["parameters"]["image"] == {"parameterType": "STRING"}
     executors = spec["deploymentSpec"]["executors"]
     assert len(executors) == len(VERBS)
@@ -35,8 +39,8 @@ def test_the_image_of_every_step_is_a_parameter_of_the_pipeline(compiled: list[d
         assert "pipelinechannel--image" in executor["container"]["image"]
 
 
-def test_no_step_installs_anything_when_it_starts(compiled: list[dict]) -> None:
-    for executor in compiled[0]["deploymentSpec"]["executors"].values():
+def test_no_step_installs_anything_when_it_starts(spec: dict) -> None:
+    for executor in spec["deploymentSpec"]["executors"].values():
         assert "pip install" not in " ".join(executor["container"]["command"])
 
 
@@ -53,8 +57,8 @@ def tasks(dag: dict, components: dict) -> dict[str, set[str]]:
     }
 
 
-def test_steps_run_in_the_order_of_the_verbs(compiled: list[dict]) -> None:
-    waits = tasks(compiled[0]["root"]["dag"], compiled[0]["components"])
+def test_steps_run_in_the_order_of_the_verbs(spec: dict) -> None:
+    waits = tasks(spec["root"]["dag"], spec["components"])
     done: list[str] = []
     while len(done) < len(waits):
         ready = [name for name, on in waits.items() if name not in done and on <= set(done)]
@@ -63,15 +67,14 @@ def test_steps_run_in_the_order_of_the_verbs(compiled: list[dict]) -> None:
     assert tuple(done) == VERBS
 
 
-def test_rungs_are_trained_side_by_side(compiled: list[dict]) -> None:
-    (loop,) = (task for task in compiled[0]["root"]["dag"]["tasks"].values() if "parameterIterator" in task)
-    assert set(compiled[0]["components"][loop["componentRef"]["name"]]["dag"]["tasks"]) == {"train"}
+def test_rungs_are_trained_side_by_side(spec: dict) -> None:
+    (loop,) = (task for task in spec["root"]["dag"]["tasks"].values() if "parameterIterator" in task)
+    assert set(spec["components"][loop["componentRef"]["name"]]["dag"]["tasks"]) == {"train"}
     assert "iteratorPolicy" not in loop  # no limit to how many at once
 
 
-def test_shards_are_scored_side_by_side_and_the_switch_waits_for_all_of_them(tmp_path: Path) -> None:
-    compile(scoring_steps.scoring, tmp_path / "scoring.yaml")
-    spec = next(yaml.safe_load_all((tmp_path / "scoring.yaml").read_text()))
+def test_shards_are_scored_side_by_side_and_the_switch_waits_for_all_of_them() -> None:
+    spec = next(yaml.safe_load_all(compiled(scoring_steps.scoring)))
     (loop,) = (task for task in spec["root"]["dag"]["tasks"].values() if "parameterIterator" in task)
     assert set(spec["components"][loop["componentRef"]["name"]]["dag"]["tasks"]) == {"score"}
     assert "iteratorPolicy" not in loop
@@ -81,6 +84,40 @@ def test_shards_are_scored_side_by_side_and_the_switch_waits_for_all_of_them(tmp
     for executor in spec["deploymentSpec"]["executors"].values():
         assert "pipelinechannel--image" in executor["container"]["image"]
         assert "pip install" not in " ".join(executor["container"]["command"])
+
+
+def test_the_plan_of_a_window_has_the_lakes_state_which_changes_with_any_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(source, "publish", lambda lake: iter(()))
+    for name in ("day=2013-01-01.parquet", "events/a/day=2012-12-31.parquet"):
+        files.write(str(tmp_path / name), b"one")
+
+    def state() -> str:
+        planned = plan(str(tmp_path), "2013-01-01", "2013-01-31", "")
+        assert planned[:2] == (date(2013, 1, 1), date(2013, 1, 31))
+        return planned.data
+
+    first = state()
+    assert state() == first
+    files.write(str(tmp_path / "events/a/day=2012-12-31.parquet"), b"two")
+    second = state()
+    (tmp_path / "day=2013-01-01.parquet").rename(tmp_path / "day=2013-01-02.parquet")
+    assert len({first, second, state()}) == 3
+
+
+@pytest.mark.parametrize(
+    ("as_of", "until"),
+    [
+        ("2013-05-03T03:59:59Z", "2013-04-30"),  # a minute to midnight where the days are; the outcomes take one more
+        ("2013-05-03T04:00:00Z", "2013-05-01"),
+        ("2013-05-03T00:00:00-04:00", "2013-05-01"),
+    ],
+)
+def test_a_plan_as_of_a_moment_ends_on_the_newest_day_whose_outcomes_were_all_known(as_of: str, until: str) -> None:
+    since, last = matured(as_of)
+    assert str(last) == until
+    assert (last - since).days + 1 == framing().retraining.window_days
 
 
 def test_a_run_registers_a_bundle_that_replays_its_golden_records(bundle: tuple[str, str]) -> None:

@@ -42,3 +42,16 @@ def test_ending_what_has_ended_is_no_error() -> None:
     gone = subprocess.Popen([sys.executable, "-c", ""])
     gone.wait()
     processes.end(gone.pid)
+
+
+def test_a_process_is_told_from_another_and_from_none() -> None:
+    first = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
+    began = processes.began(first.pid)
+    assert began == processes.began(first.pid)
+    assert began != processes.began(1)
+    first.kill()
+    deadline = time.monotonic() + 10
+    while processes.began(first.pid) and time.monotonic() < deadline:  # nobody has waited for it
+        time.sleep(0.05)
+    assert processes.began(first.pid) is None
+    first.communicate()

@@ -165,21 +165,21 @@ class Failing:
 @pytest.fixture
 def answer(
     bundle: tuple[str, str], pair: tuple[str, str], records: pd.DataFrame, tmp_path: Path
-) -> Iterator[Callable[[Plan], pd.DataFrame]]:
-    """Return what the log says of some records that a plan answered."""
+) -> Iterator[Callable[..., pd.DataFrame]]:
+    """Return what the log says of some records that plans answered, one plan after the other."""
     loaded = [record_type().model_validate(each, strict=False) for each in json_of_frame(records.iloc[:20])]
     with configured(ML_STORE_URL=tmp_path):
         log = EventLog(settings().spool, settings().events_url, 60)
 
-        def answered(plan: Plan) -> pd.DataFrame:
+        async def ask(plan: Plan) -> list[str]:
             predictor = Predictor(plan, Journal(log), Clock("wall"), connect(settings().online_url))
+            return await Batching(predictor.serve).submit(loaded, time.perf_counter())
 
-            async def ask() -> list[str]:
-                return await Batching(predictor.serve).submit(loaded, time.perf_counter())
-
-            assert len(asyncio.run(ask())) == len(loaded)
+        def answered(*plans: Plan) -> pd.DataFrame:
+            for plan in plans:
+                assert len(asyncio.run(ask(plan))) == len(loaded)
             log.flush()
-            return logged(events.PREDICTIONS).tail(len(loaded))
+            return logged(events.PREDICTIONS).tail(len(loaded) * len(plans))
 
         yield answered
         log.close()
@@ -223,3 +223,12 @@ def test_where_even_the_champion_fails_a_constant_answers(answer, bundle, pair, 
     log = answer(made)
     assert set(log.fallback) == {"constant"}
     assert set(log.score) == {made.champion.manifest["fit"]["base"]}
+
+
+def test_what_two_plans_answered_is_logged_together_and_each_row_under_its_own(answer, bundle, pair) -> None:
+    first, second = plan(bundle, pair, "canary"), plan(bundle, pair[::-1], "canary")
+    log = answer(first, second, first)
+    each = len(log) // 3
+    assert log.plan.tolist() == [first.name] * each + [second.name] * each + [first.name] * each
+    assert log.bundle.tolist() == [pair[1]] * each + [pair[0]] * each + [pair[1]] * each
+    assert log.request_id.nunique() == len(log)

@@ -23,16 +23,16 @@ from conftest import ROOT, configured, ml, one_line
 from ml.contract import bundle as bundles
 from ml.errors import ContractError
 from ml.features.history import History
-from ml.features.precomputed import POINTER, Pointer, Precomputed
+from ml.features.precomputed import POINTER, Pointer, Precomputed, table
 from ml.features.rows import records_of
 from ml.features.table import columns_of, columns_of_frame, inputs, json_of_frame, keys_of
 from ml.online.store import OnlineStore, Unavailable, connect
 from ml.problem.schema import KEY, Record, predicted_at
 from ml.scoring import plan as plans
 from ml.scoring import publish as publishing
-from ml.scoring.plan import Plan, plan
-from ml.scoring.publish import MANIFEST, publish
-from ml.scoring.run import Asked, asked
+from ml.scoring.plan import Plan, plan, save
+from ml.scoring.publish import MANIFEST, publish, whole
+from ml.scoring.run import Asked, asked, score_and_publish
 from ml.scoring.run import plan as plan_and_save
 from ml.scoring.score import score
 from ml.store import partitions
@@ -83,9 +83,10 @@ def test_each_record_gets_the_score_of_the_offline_path_without_its_label(
     planned: Planned, bundle: tuple[str, str], lake: str, expected: np.ndarray, tmp_path: Path
 ) -> None:
     run = planned()
-    done = score(run, bundle[0], str(tmp_path))
+    done = list(score(run, bundle[0], str(tmp_path)))
     found, records, model = scores_of(tmp_path, run), records_of(lake, DAYS), bundles.load(*bundle)
-    assert done == (len(records), len(run.parts()), 0)
+    assert done == [(part, False) for part in run.parts()]
+    assert sum(part.rows for part in run.parts()) == len(records)
     assert {part.rows for part in run.parts()} > {CHUNK}
     pd.testing.assert_frame_equal(found[list(KEY)].reset_index(drop=True), records[list(KEY)], check_dtype=False)
     np.testing.assert_allclose(found.score, expected, rtol=0, atol=1e-7)
@@ -103,7 +104,7 @@ def test_nothing_is_used_that_became_known_after_the_moment_of_the_run(
 ) -> None:
     moment = datetime(2013, 4, 2, 12, tzinfo=UTC)
     run = planned(as_of=moment)
-    score(run, bundle[0], str(tmp_path))
+    list(score(run, bundle[0], str(tmp_path)))
     found, columns = scores_of(tmp_path, run), columns_of_frame(records_of(lake, DAYS)[list(Record.model_fields)])
     at = np.minimum(predicted_at(columns).astype("datetime64[s]").astype(np.int64), int(moment.timestamp()))
     as_known = bundles.load(*bundle).scorer.score(inputs(columns | History(lake).join(columns, at)))
@@ -134,11 +135,11 @@ def test_what_is_due_in_the_future_is_scored_as_of_the_last_full_hour(monkeypatc
 
 def test_shards_write_the_same_bytes_as_one_process(planned: Planned, bundle: tuple[str, str], tmp_path: Path) -> None:
     run = planned()
-    score(run, bundle[0], str(tmp_path / "alone"))
+    list(score(run, bundle[0], str(tmp_path / "alone")))
     shards = [run.shard(number, 2) for number in range(2)]
     assert sorted(day for shard in shards for day in shard) == DAYS
     for days in shards:
-        score(run, bundle[0], str(tmp_path / "sharded"), days)
+        list(score(run, bundle[0], str(tmp_path / "sharded"), days))
     assert contents(tmp_path / "sharded") == contents(tmp_path / "alone") != {}
 
 
@@ -193,11 +194,11 @@ def test_records_that_break_the_schema_end_the_run_with_field_rule_and_count(
 ) -> None:
     run, scores, online = planned(records=changed(how)), str(tmp_path / "scores"), str(tmp_path / "online")
     with pytest.raises(ContractError) as raised:
-        score(run, bundle[0], scores)
+        list(score(run, bundle[0], scores))
     assert says in raised.value.broken
     assert f"day={DAYS[1]}/part-00002.parquet" in raised.value.broken
     with pytest.raises(ContractError, match=r"files of the run .* are not there"):
-        publish(run, scores, online, 1)
+        publish(run, whole(run, scores), scores, online, 1)
     assert not Path(online).exists()
     assert not (tmp_path / "scores" / run.run / MANIFEST).exists()
 
@@ -238,7 +239,7 @@ def test_partitions_may_differ_in_how_they_write_the_same_columns(
         pq.write_table(table, partitions.place(str(records), day))
     runs = planned(chunk_rows=3000), planned(records=str(records), chunk_rows=3000)
     for run in runs:
-        score(run, bundle[0], str(tmp_path))
+        list(score(run, bundle[0], str(tmp_path)))
     plain, written = (scores_of(tmp_path, run) for run in runs)
     assert list(written.score) == list(plain.score)
     assert list(written.name) == list(plain.name)
@@ -262,7 +263,7 @@ def test_an_absent_day_and_a_partition_that_is_none_or_changed_are_named(
     run = planned(records=records)
     partitions.write(records, DAYS[2], partitions.read(records, DAYS[2]).iloc[:-1])
     with pytest.raises(ContractError, match=rf"day={DAYS[2]}.parquet has changed since the run was planned"):
-        score(run, bundle[0], str(tmp_path / "scores"))
+        list(score(run, bundle[0], str(tmp_path / "scores")))
     Path(partitions.place(records, DAYS[2])).write_bytes(b"none")
     with pytest.raises(ContractError, match="is no Parquet file"):
         planned(records=records)
@@ -277,15 +278,15 @@ def test_of_two_processes_that_score_the_same_run_one_is_refused(
     with (lock / "lock").open("w") as held:
         fcntl.flock(held, fcntl.LOCK_EX)
         with pytest.raises(ContractError, match="another scoring run is running"):
-            score(run, bundle[0], str(tmp_path))
-    assert score(run, bundle[0], str(tmp_path)).there == 0
+            list(score(run, bundle[0], str(tmp_path)))
+    assert not any(part.before for part in score(run, bundle[0], str(tmp_path)))
 
 
 @pytest.fixture
 def scored(planned: Planned, bundle: tuple[str, str], tmp_path: Path) -> tuple[Plan, str, str]:
     """A run that was scored, where its scores lie, and an online store."""
     run, scores = planned(), str(tmp_path / "scores")
-    score(run, bundle[0], scores)
+    list(score(run, bundle[0], scores))
     return run, scores, str(tmp_path / "online")
 
 
@@ -300,7 +301,7 @@ def test_the_service_finds_what_was_published_by_the_keys_of_its_requests(
     scored: tuple[Plan, str, str], unlabelled: str, tmp_path: Path
 ) -> None:
     run, scores, online = scored
-    done = publish(run, scores, online, 1)
+    done = publish(run, whole(run, scores), scores, online, 1)
     assert done.rows == run.rows
     with contextlib.closing(connect(online)) as store:
         found = Precomputed(store).find(keys_of_requests(unlabelled), datetime.now(UTC), run.bundle)
@@ -319,11 +320,11 @@ class Failing:
     def __getattr__(self, name: str):
         return getattr(self._store, name)
 
-    def put(self, values, expires) -> None:
+    def put(self, table, values, expires) -> None:
         if not self._left:
             raise Unavailable("gone")
         self._left -= 1
-        self._store.put(values, expires)
+        self._store.put(table, values, expires)
 
 
 def test_what_was_put_before_an_interruption_is_not_put_again_and_nothing_counts_before_all_is_there(
@@ -333,12 +334,43 @@ def test_what_was_put_before_an_interruption_is_not_put_again_and_nothing_counts
     with monkeypatch.context() as patch:
         patch.setattr(publishing, "connect", lambda url: Failing(connect(url), puts=6))
         with pytest.raises(ContractError, match="online store: gone"):
-            publish(run, scores, online, 1)
+            publish(run, whole(run, scores), scores, online, 1)
     with contextlib.closing(connect(online)) as store:
         assert store.read([POINTER]) == [None]
-    parts = run.parts()
-    assert publish(run, scores, online, 1).rows == sum(part.rows for part in parts[2:])  # two puts a part, one before
-    assert publish(run, scores, online, 1).rows == 0
+    parts = whole(run, scores)
+    put = sum(part.rows for part in parts[2:])  # two puts a part, one before
+    assert publish(run, parts, scores, online, 1).rows == put
+    assert publish(run, parts, scores, online, 1).rows == 0
+
+
+class Waiting:
+    """A store into which nothing is put before so many files lie in a folder."""
+
+    def __init__(self, store: OnlineStore, folder: Path, number: int) -> None:
+        self._store, self._folder, self._number = store, folder, number
+
+    def __getattr__(self, name: str):
+        return getattr(self._store, name)
+
+    def put(self, table, values, expires) -> None:
+        first, *others = values
+        if len(first[0]) == 16:  # a record's name, not a mark
+            deadline = time.monotonic() + 20
+            while len(contents(self._folder)) < self._number:
+                assert time.monotonic() < deadline, "nothing was scored meanwhile"
+                time.sleep(0.01)
+        self._store.put(table, [first, *others], expires)
+
+
+def test_a_part_is_scored_while_the_one_before_is_put(
+    planned: Planned, bundle: tuple[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run, scores, online = planned(), str(tmp_path / "scores"), str(tmp_path / "online")
+    save(scores, run)
+    monkeypatch.setattr(publishing, "connect", lambda url: Waiting(connect(url), tmp_path / "scores" / run.run, 2))
+    score_and_publish(run.run, bundle[0], scores, online, 1)
+    with contextlib.closing(connect(online)) as store:
+        assert Pointer.load(store.read([POINTER])[0]).run == run.run
 
 
 @pytest.fixture
@@ -346,14 +378,14 @@ def two(planned: Planned, bundle: tuple[str, str], tmp_path: Path) -> tuple[Plan
     """Two runs that were scored."""
     runs = planned(), planned(chunk_rows=401)
     for run in runs:
-        score(run, bundle[0], str(tmp_path / "scores"))
+        list(score(run, bundle[0], str(tmp_path / "scores")))
     return *runs, str(tmp_path / "scores")
 
 
 def keys_held(store: OnlineStore, run: Plan, scores: str) -> int:
     """Return how many of a run's scores the store holds."""
-    names = [f"scores/{run.run}/".encode() + name for name in scores_of(Path(scores), run).name]
-    return sum(value is not None for value in store.read(names))
+    names = scores_of(Path(scores), run).name.tolist()
+    return sum(value is not None for value in store.look_up(table(run.run), names))
 
 
 def test_a_later_run_removes_the_earlier_one_once_no_reader_can_believe_in_it(
@@ -362,14 +394,14 @@ def test_a_later_run_removes_the_earlier_one_once_no_reader_can_believe_in_it(
     first, second, scores = two
     with contextlib.closing(connect(str(tmp_path / "online"))) as store:
         for run in (first, second, second):
-            publishing.put(store, run, scores, AN_HOUR)
+            publishing.put(store, run, run.parts(), scores, AN_HOUR)
         assert keys_held(store, first, scores) == first.rows, "a reader may have read the pointer a moment ago"
         monkeypatch.setattr("ml.scoring.switch.GRACE", -60.0)
-        publishing.put(store, second, scores, AN_HOUR)
+        publishing.put(store, second, second.parts(), scores, AN_HOUR)
         assert keys_held(store, first, scores) == 0
         assert keys_held(store, second, scores) == second.rows
         assert Pointer.load(store.read([POINTER])[0]).run == second.run
-        assert publishing.put(store, first, scores, AN_HOUR).rows == first.rows
+        assert publishing.put(store, first, first.parts(), scores, AN_HOUR).rows == first.rows
 
 
 def test_a_run_that_was_removed_while_it_was_put_does_not_count(
@@ -381,12 +413,12 @@ def test_a_run_that_was_removed_while_it_was_put_does_not_count(
 
         def and_meanwhile(part, run, *where) -> Iterator[tuple[bytes, bytes]]:
             if run == first.run and part == first.parts()[-1]:
-                publishing.put(store, second, scores, AN_HOUR)
+                publishing.put(store, second, second.parts(), scores, AN_HOUR)
             return values(part, run, *where)
 
         monkeypatch.setattr(publishing, "_values", and_meanwhile)
         with pytest.raises(ContractError, match="were removed by another run meanwhile"):
-            publishing.put(store, first, scores, AN_HOUR)
+            publishing.put(store, first, first.parts(), scores, AN_HOUR)
         assert Pointer.load(store.read([POINTER])[0]).run == second.run
 
 

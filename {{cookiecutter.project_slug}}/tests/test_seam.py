@@ -8,8 +8,8 @@ import pandas as pd
 from demos import OTHER, left_running, put_in_other_problem, started
 
 ROOT = Path(__file__).resolve().parents[1]
-FLIGHTS = re.compile(
-    r"flight|airport|airline|aircraft|tail.?num|\bcarrier|departure|new.york|\b(jfk|ewr|lga|2013|365)\b|summer|winter",
+FLIGHTS = re.compile(  # but for Arrow Flight, a protocol
+    r"(?<!pyarrow/\*)flight|airport|airline|aircraft|tail.?num|\bcarrier|departure|new.york|\b(jfk|ewr|lga|2013|365)\b|summer|winter",
     re.IGNORECASE,
 )
 # The name tag, the explanations and the proofs may name the problem; the last two hold what it needs installed.

@@ -9,11 +9,13 @@ import numpy as np
 import pandas as pd
 import pytest
 from conftest import NOON, Client, Server, nothing_known
+from jsonschema import Draft202012Validator
 
 from ml.contract import bundle as bundles
 from ml.contract import events
 from ml.features.table import NAMES, columns_of, inputs, json_of_frame
 from ml.problem.schema import EXAMPLE, Flight
+from ml.settings import settings
 
 
 def many(records: pd.DataFrame, rows: int) -> list[dict[str, Any]]:
@@ -96,13 +98,40 @@ def test_predictions_never_meet_the_middlewares_of_bentoml(client: httpx.Client,
 
 def test_openapi_has_the_example_and_the_bounds(client: Client) -> None:
     described = client.get("/docs.json").json()
-    record = described["paths"]["/predict"]["post"]["requestBody"]["content"]["application/json"]["schema"]
+    record = described["components"]["schemas"]["Flight"]
     assert record["example"] == EXAMPLE
     assert record["additionalProperties"] is False
     assert (record["properties"]["distance"]["minimum"], record["properties"]["distance"]["maximum"]) == (10, 10000)
     assert record["properties"]["carrier"]["pattern"] == "^[A-Z0-9]{2}$"
     assert "tailnum" not in record["required"]
     assert "/outcomes" not in described["paths"], "who predicts has no business there"
+
+
+@pytest.mark.parametrize(
+    ("body", "status"),
+    [
+        (EXAMPLE, 200),
+        ([EXAMPLE, EXAMPLE], 200),
+        ({**EXAMPLE, "tailnum": None}, 200),
+        ({**EXAMPLE, "distance": -1}, 400),
+        ([EXAMPLE, {}], 400),
+        ({**EXAMPLE, "delay": 1}, 400),
+    ],
+)
+def test_openapi_takes_what_the_service_takes_and_describes_what_it_answers(client: Client, body, status: int) -> None:
+    described = client.get("/docs.json").json()
+    predict = described["paths"]["/predict"]["post"]
+
+    def valid(content: Any, of: dict) -> bool:
+        schema = of["content"]["application/json"]["schema"] | {"components": described["components"]}
+        return Draft202012Validator(schema).is_valid(content)
+
+    answer = client.post("/predict", json=body)
+    assert answer.status_code == status
+    assert valid(body, predict["requestBody"]) == (status == 200)
+    assert valid(answer.json(), predict["responses"][str(status)])
+    assert not valid("another", predict["responses"][str(status)])
+    assert described["info"]["title"] == settings().project.name
 
 
 def test_null_and_unknown_categories_are_served_and_counted(client: Client, server: Server, count) -> None:

@@ -28,10 +28,14 @@ OTHER = {
     "release.folder": "/elsewhere/environments",
     "release.environment": "staging",
     "release.bundle": "a" * 64,
+    "promotion.stages": ["test", "live"],
+    "promotion.canary": [1.0, 100.0],
+    "promotion.evidence_days": 2.5,
     "online.url": "redis://elsewhere:6379/0",
     "stream.brokers": "elsewhere:9092",
     "stream.topic_prefix": "other",
     "stream.inbox": "/elsewhere/inbox",
+    "stream.metrics_host": "0.0.0.0",
     "stream.metrics_port": 9400,
     "score.chunk_rows": 5000,
     "score.ttl_hours": 6.5,
@@ -44,7 +48,36 @@ OTHER = {
     "events.url": "s3://bucket/events",
     "events.spool": "/elsewhere/spool",
     "events.segment_seconds": 5.0,
+    "log.format": "json",
+    "image.registry": "registry.example.org/team",
+    "image.base": "registry.example.org/python:3.12",
+    "signing.by": "github",
+    "signing.key": "/run/secrets/signing-key",
+    "signing.public_key": "keys/other.pem",
+    "deploy.target": "processes",
+    "deploy.context": "other",
+    "deploy.namespace": "team",
+    "deploy.replicas": 3,
+    "deploy.bake_minutes": 0.5,
+    "deploy.error_rate": 0.05,
+    "deploy.latency_p99_ms": 250.0,
+    "deploy.drift": 0.3,
+    "deploy.breach": "rollback",
     "monitor.window_days": 14,
+    "kubeflow.host": "https://kubeflow.example.org",
+    "kubeflow.namespace": "team",
+    "kubeflow.token": "/run/secrets/token",
+    "kubeflow.image": "registry.example.org/other-training@sha256:" + "b" * 64,
+    "kubeflow.experiment": "other",
+    "kubeflow.secret": "other-store",
+    "kubeflow.volume": "other-claim",
+    "trainjob.rungs": ["network"],
+    "trainjob.image": "registry.example.org/other-torch@sha256:" + "c" * 64,
+    "trainjob.runtime": "other-runtime",
+    "trainjob.nodes": 2,
+    "trainjob.cpu": "500m",
+    "trainjob.memory": "16Gi",
+    "trainjob.gpus": 1,
     "demo.replays": [["2013-05-01", "2013-05-07"]],
 }
 
@@ -72,6 +105,14 @@ def framed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     framing.cache_clear()
 
 
+def test_a_variable_of_a_misspelt_key_is_refused() -> None:
+    with (
+        configured(ML_SERVE_PRT="1"),
+        pytest.raises(ContractError, match=r"serve\.prt: Extra inputs are not permitted"),
+    ):
+        settings()
+
+
 @pytest.mark.parametrize("key", keys())
 def test_a_variable_overrides_its_key(key: str) -> None:
     table, name = key.split(".")
@@ -90,13 +131,29 @@ def test_a_variable_overrides_its_key(key: str) -> None:
         ("ML_SERVE_OUTCOMES_PORT", "0", "serve.outcomes_port"),
         ("ML_SERVE_DRAIN_SECONDS", "-1", "serve.drain_seconds"),
         ("ML_EVENTS_SEGMENT_SECONDS", "0", "events.segment_seconds"),
+        ("ML_LOG_FORMAT", "xml", "log.format"),
         ("ML_DATA_SINCE", "January", "data.since"),
         ("ML_RELEASE_ENVIRONMENT", "../staging", "release.environment"),
         ("ML_RELEASE_BUNDLE", "newest", "release.bundle"),
+        ("ML_PROMOTION_STAGES", "[]", "promotion.stages"),
+        ("ML_PROMOTION_STAGES", '["staging", "staging"]', "promotion.stages"),
+        ("ML_PROMOTION_STAGES", '["../staging"]', "promotion.stages.0"),
+        ("ML_PROMOTION_CANARY", "[50, 25]", "promotion.canary"),
+        ("ML_PROMOTION_CANARY", "[101]", "promotion.canary.0"),
+        ("ML_PROMOTION_EVIDENCE_DAYS", "0", "promotion.evidence_days"),
+        ("ML_SIGNING_BY", "hand", "signing.by"),
+        ("ML_DEPLOY_TARGET", "ftp", "deploy.target"),
+        ("ML_DEPLOY_REPLICAS", "0", "deploy.replicas"),
+        ("ML_DEPLOY_ERROR_RATE", "1", "deploy.error_rate"),
+        ("ML_DEPLOY_NAMESPACE", "My Team", "deploy.namespace"),
         ("ML_DEMO_REPLAYS", "[", "demo.replays"),
         ("ML_TRAIN_THREADS", "0", "train.threads"),
         ("ML_SCORE_CHUNK_ROWS", "0", "score.chunk_rows"),
         ("ML_SCORE_TTL_HOURS", "0", "score.ttl_hours"),
+        ("ML_KUBEFLOW_HOST", "kubeflow:8080", "kubeflow.host"),
+        ("ML_KUBEFLOW_SECRET", "", "kubeflow.secret"),
+        ("ML_TRAINJOB_NODES", "0", "trainjob.nodes"),
+        ("ML_TRAINJOB_MEMORY", "much", "trainjob.memory"),
     ],
 )
 def test_a_bad_value_is_refused_with_its_key(variable: str, value: str, key: str) -> None:

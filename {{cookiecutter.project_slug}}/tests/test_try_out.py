@@ -51,6 +51,19 @@ def test_what_the_gate_let_pass_may_answer(other: str, bundle: tuple[str, str]) 
     assert contract.read() == Release(champion=bundle[1])
 
 
+def test_who_answers_somebody_is_told_of_how_many_and_what_ends_with_it(
+    other: str, bundle: tuple[str, str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    contract.write(Release(champion=other))
+    release.try_out(settings().store_url, bundle[1], "shadow", None, "silent")
+    assert contract.read().experiment.arms["challenger"].percent == 100
+    for mode in ("canary", "ab", "holdout"):
+        with pytest.raises(ContractError, match=f"of how many entities this is a {mode}, was not told. Add --percent"):
+            release.try_out(settings().store_url, bundle[1], mode, None)
+    release.try_out(settings().store_url, bundle[1], "canary", 5, "loud")
+    assert "in the experiment loud; silent ends with it" in capsys.readouterr().out
+
+
 def test_a_holdout_is_the_simplest_rung(other: str) -> None:
     release.try_out(settings().store_url, None, "holdout", 2)
     assert contract.read().experiment.arms["challenger"].bundle == other

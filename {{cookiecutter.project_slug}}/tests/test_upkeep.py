@@ -35,7 +35,7 @@ def segment(url: str, table: str, name: str, **told: Any) -> None:
     """Write a closed segment of rows that are alike but for what is told, a list a column."""
     count = len(next(iter(told.values())))
     row = {column: PLAIN[kind] for column, kind in TABLES[table].items()} | told
-    content = segments.closed(pa.Table.from_batches([segments.batch(table, [row], [count])]))
+    content = segments.closed(pa.Table.from_batches([segments.batch(table, [(row, count)])]))
     files.write(files.join(url, table, f"{name}.parquet"), content)
 
 
