@@ -1,5 +1,6 @@
 """Kafka's protocol, and the only place that knows its client: topics, a process's share of a group, and an outbox."""
 
+import logging
 import time
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import suppress
@@ -25,6 +26,7 @@ BATCH, WAIT = 1000, 0.2  # messages of a batch, and seconds after which a smalle
 PATIENCE = 5.0  # seconds for an answer of the broker
 MEASURED = 5.0  # seconds between two looks at the lag
 MEND = "See [stream] in project.toml"
+LOGGED = {"logger": logging.getLogger("kafka")}  # else the client writes to standard error, into our lines
 ONLY_A_PERSON = {
     KafkaError._AUTHENTICATION,
     KafkaError.GROUP_AUTHORIZATION_FAILED,
@@ -45,7 +47,7 @@ Offsets = Callable[[Sequence[Partition]], Sequence[int | None]]  # up to which p
 
 def create(brokers: str, topics: Mapping[str, int]) -> list[str]:
     """Create topics, each of so many partitions, and return those that were not there; raises ContractError."""
-    admin, made = AdminClient({"bootstrap.servers": brokers}), []
+    admin, made = AdminClient({"bootstrap.servers": brokers} | LOGGED), []
     try:
         there = admin.list_topics(timeout=PATIENCE).topics
         absent = [NewTopic(name, parts, -1) for name, parts in topics.items() if name not in there]
@@ -75,10 +77,10 @@ class Share:
                 "enable.partition.eof": True,
                 "partition.assignment.strategy": "range",
             }
+            | LOGGED
         )
-        self._admin = AdminClient(
-            {"bootstrap.servers": brokers}
-        )  # its questions do not queue behind a fetch that waits
+        # its questions do not queue behind a fetch that waits
+        self._admin = AdminClient({"bootstrap.servers": brokers} | LOGGED)
         self._where, self._backoff, self._measured = where or self.committed, Backoff(), 0.0
         self._mine: list[Partition] | None = None  # None while the group has not decided
         self._next: dict[Partition, int] = {}  # the offset to be done next; while nothing is read, for the lag
@@ -174,7 +176,8 @@ class Outbox:
     """Messages to topics."""
 
     def __init__(self, brokers: str, dead_letters: str) -> None:
-        self._producer, self._dead_letters = Producer({"bootstrap.servers": brokers, "linger.ms": 5}), dead_letters
+        self._producer = Producer({"bootstrap.servers": brokers, "linger.ms": 5} | LOGGED)
+        self._dead_letters = dead_letters
         self._failed: KafkaError | None = None
 
     def send(self, topic: str, key: bytes, value: bytes, headers: Mapping[str, str] | None = None) -> None:
