@@ -82,6 +82,7 @@ class Label(Table):
 
     attribution_hours: float = Field(gt=0, description="from prediction on; an outcome that comes later corrects")
     absent: Literal["drop", "negative"] = Field(description="what a prediction without an outcome is taken for")
+    hidden: Literal["none", "positive", "negative"] = Field(description="decisions that, acted on, hide their outcome")
 
 
 class Frozen(Table):
@@ -203,18 +204,24 @@ class Experiments(Table):
 
 
 class Alarm(Table):
-    """When the monitor alarms: by how many windows of the reference months, and how far inputs may move."""
+    """When the monitor alarms: how often without a reason, and which shift of an input is too small or too large."""
 
-    false_alarm_rate: float = Field(gt=0, lt=0.05)
-    block_days: int = Field(ge=1, description="days that are resampled together: good and bad days come in runs")
-    drift_floor: float = Field(ge=0, le=1, description="Jensen-Shannon distance that nobody would act on")
+    false_alarm_rate: float = Field(gt=0, lt=0.05, description="of windows like training's, over all variables")
+    block_days: int = Field(ge=1, description="days that hang together: good and bad days come in runs")
+    drift_floor: float = Field(ge=0, lt=1, description="Hellinger distance that nobody would act on")
+    relevant_shift: float = Field(gt=0, lt=1, description="Hellinger distance that must not be missed")
+    power: float = Field(gt=0.5, lt=1, description="of seeing it; a window that promises less is inconclusive")
 
 
 class Retraining(Table):
-    """On how much a retraining is fitted, and how soon after the last one."""
+    """On how much a retraining is fitted, and what keeps retraining from running wild."""
 
     window_days: int = Field(ge=1)
-    pause_days: int = Field(ge=0)
+    pause_days: int = Field(ge=0, description="after the last attempt, whatever came of it")
+    max_age_days: int = Field(ge=1, description="after which a champion is trained anew without any alarm")
+    new_labels: int = Field(ge=0, description="labelled rows since the champion's last day, at least")
+    per_week: int = Field(ge=1, description="attempts in any seven days, at most")
+    rejections: int = Field(ge=1, description="retrainings in a row that the gate rejects: then a person is asked")
 
 
 class Framing(Table):
@@ -252,6 +259,11 @@ class Framing(Table):
             ("frozen.until", len(self.frozen.days) >= self.gate.days, f"{len(self.frozen.days)} days, of gate.days"),
             ("slices.margin", self.slices.margin >= self.gate.margin, "a part swings more than the whole: gate.margin"),
             ("slices.positives", self.slices.positives <= self.slices.rows, f"of {self.slices.rows} rows"),
+            (
+                "alarm.relevant_shift",
+                self.alarm.relevant_shift > self.alarm.drift_floor,
+                f"alarm.drift_floor is {self.alarm.drift_floor:g}",
+            ),
             (
                 "retraining.window_days",
                 self.retraining.window_days > self.time.test_days,
