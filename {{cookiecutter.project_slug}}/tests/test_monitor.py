@@ -41,7 +41,8 @@ def served(champion: Bundle, lake: str, since: str, until: str) -> Observations:
     given, named = inputs(columns), days_of(columns)
     frame = pd.DataFrame(np.hstack([given.numbers.astype(object), given.categories]), columns=NAMES)
     frame[list(NAMES[: given.numbers.shape[1]])] = given.numbers
-    return Observations(frame, champion.scorer.score(given), records.disrupted.to_numpy(float), named)
+    outcomes = records.disrupted.to_numpy(float)
+    return Observations(frame, champion.scorer.score(given), outcomes, named, np.full(len(frame), 3.0))
 
 
 @pytest.mark.parametrize(

@@ -1,10 +1,13 @@
-"""The alarm: mean observed minus mean predicted over matured labels, against how such windows differ in training.
+"""The signals of concept drift: what came of predictions minus what their scores had let expect, over matured labels.
 
-Days and weeks swing widely without any drift, so the threshold is learned from blocks of the reference's days:
-as many days as the window has, drawn again and again.
+Calibrated scores say beforehand how many outcomes will be positive, and how large the loss will be; both stay right
+when inputs move, and fail when the relation of inputs to the outcome does. Days and weeks swing widely without any
+drift, so limits are learned from blocks of the reference's days: as many days as the window has, drawn again and again.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,21 +15,27 @@ from numpy.typing import NDArray
 from ml.contract.framing import framing
 from ml.contract.reference import Reference
 from ml.statistics.bootstrap import ratio_of_sums, resampled_days
+from ml.statistics.metrics import losses
+from ml.statistics.unlabelled import expected_losses
+
+Floats = NDArray[np.float64]
+Name = Literal["rate", "loss"]  # of positives, and of the primary metric
 
 DRAWS = 4000
-CHECKS = 1000  # fresh windows of the reference on which the threshold is tried
+CHECKS = 1000  # fresh windows of the reference on which the limits are tried
 SEED = 0
 
 
 @dataclass(frozen=True)
 class Signal:
-    """Observed minus predicted rate, the limits outside of which it alarms, and how often chance alone is outside."""
+    """Realised minus estimated, the limits outside of which it alarms, and how often chance alone is outside."""
 
+    name: Name
     value: float
     low: float
     high: float
     false_alarms: float
-    by_chance: NDArray[np.float64]
+    by_chance: Floats
 
     @property
     def alarms(self) -> bool:
@@ -34,27 +43,40 @@ class Signal:
         return not self.low <= self.value <= self.high
 
 
-def windows(reference: Reference, days: int, draws: int, seed: int) -> NDArray[np.float64]:
-    """Return observed minus predicted rate of windows of `days` days drawn in blocks from the reference, [draws].
+def signals(reference: Reference, outcomes: Floats, scores: Floats, days: int) -> Iterator[Signal]:
+    """Yield both signals of a window of matured rows over `days` days; together they are as rarely wrong as asked."""
+    metric = framing().task.metric
+    realised = {"rate": outcomes, "loss": losses(outcomes, scores)[metric]}
+    estimated = {"rate": scores, "loss": expected_losses(scores)[metric]}
+    rate = framing().alarm.false_alarm_rate / len(realised)
+    for name in ("rate", "loss"):
+        low, high = np.quantile(windows(reference, name, days, DRAWS, SEED), [rate / 2, 1 - rate / 2])
+        fresh = windows(reference, name, days, CHECKS, SEED + 1)
+        outside = float(((fresh < low) | (fresh > high)).mean())
+        value = float((realised[name] - estimated[name]).mean())
+        yield Signal(name, value, float(low), float(high), outside, fresh)
 
-    Only days that the model had not seen: on those it was fitted on it errs less than on any day to come.
-    """
+
+def windows(reference: Reference, name: Name, days: int, draws: int, seed: int) -> Floats:
+    """Return a signal in windows of `days` days drawn in blocks from the reference, [draws]."""
+    return _drawn(reference, _apart(reference)[name], days, draws, seed)
+
+
+def highest_estimate(reference: Reference, days: int) -> float:
+    """Return the estimated loss a row that a window like the reference's exceeds as rarely as a false alarm may be."""
+    drawn = _drawn(reference, np.array(reference.estimated), days, DRAWS, SEED)
+    return float(np.quantile(drawn, 1 - framing().alarm.false_alarm_rate))
+
+
+def _apart(reference: Reference) -> dict[Name, Floats]:
+    return {
+        "rate": np.array(reference.observed) - np.array(reference.predicted),
+        "loss": np.array(reference.realised) - np.array(reference.estimated),
+    }
+
+
+def _drawn(reference: Reference, sums: Floats, days: int, draws: int, seed: int) -> Floats:
+    """Draw only days that the model had not seen: on those it was fitted on it errs less than on any day to come."""
     unseen = np.array(reference.unseen)
     drawn = resampled_days(int(unseen.sum()), draws, seed, length=days, block=framing().alarm.block_days)
-    apart = np.array(reference.observed) - np.array(reference.predicted)
-    return ratio_of_sums(apart[unseen], np.array(reference.rows, dtype=np.float64)[unseen], drawn)
-
-
-def limits(reference: Reference, days: int) -> tuple[float, float]:
-    """Return the limits for a window of `days` days: the framing's share of the reference's windows lies outside."""
-    rate = framing().alarm.false_alarm_rate
-    low, high = np.quantile(windows(reference, days, DRAWS, SEED), [rate / 2, 1 - rate / 2])
-    return float(low), float(high)
-
-
-def signal(reference: Reference, outcomes: NDArray[np.float64], scores: NDArray[np.float64], days: int) -> Signal:
-    """Judge a window of matured rows that spans `days` days."""
-    low, high = limits(reference, days)
-    fresh = windows(reference, days, CHECKS, SEED + 1)
-    false_alarms = float(((fresh < low) | (fresh > high)).mean())
-    return Signal(float(outcomes.mean() - scores.mean()), low, high, false_alarms, fresh)
+    return ratio_of_sums(sums[unseen], np.array(reference.rows, dtype=np.float64)[unseen], drawn)
