@@ -80,8 +80,9 @@ class Variable:
 class Reference:
     """The training months, day by day: counts of every variable, and sums of outcomes, scores and losses.
 
-    `realised` are sums of the primary metric's losses, `estimated` of what the scores themselves let expect. `unseen`
-    are the days whose scores come from a fit that had not seen them: what a model does on new days.
+    `realised` are sums of the primary metric's losses, `estimated` of what the scores themselves let expect; `slope`
+    over `information` is by how much logits are too flat (see `statistics.unlabelled`). `unseen` are the days whose
+    scores come from a fit that had not seen them: what a model does on new days.
     """
 
     days: list[str]
@@ -90,6 +91,8 @@ class Reference:
     predicted: list[float]
     realised: list[float]
     estimated: list[float]
+    slope: list[float]
+    information: list[float]
     unseen: list[bool]
     variables: list[Variable]
 

@@ -1,8 +1,8 @@
 """Drift of inputs and scores: how far each distribution lies from training, and whether a window could by chance.
 
-A variable drifted where chance does not explain its distance (over all variables together, the important ones first)
-and what is left beyond chance is more than anybody would call nothing. Where a window is too small, or days swing too
-much, to see a shift that matters, the answer is inconclusive.
+A variable drifted where neither chance nor a shift that nobody would act on explains its distance, over all variables
+together, the important ones first. Where a window is too small, or days swing too much, to see a shift that matters,
+the answer is inconclusive.
 """
 
 from collections.abc import Mapping, Sequence
@@ -73,7 +73,7 @@ def drifts(reference: Reference, served: Mapping[str, Profile], importance: Mapp
     measured = [_measure(reference, each, served) for each in reference.variables if each.name in AS_SERVED]
     moving = [each for each in measured if not each.variable.calendar]
     weights = weights_of(np.array([importance.get(each.variable.name, most) for each in moving]))
-    p_values = np.array([each.chance.p_value(each.distance) for each in moving])
+    p_values = np.array([each.chance.p_value(each.distance, alarm.drift_floor) for each in moving])
     found = discoveries(p_values, weights, alarm.false_alarm_rate)
     by_name = {each.variable.name: place for place, each in enumerate(moving)}
     return [
@@ -101,7 +101,7 @@ class _Measured(NamedTuple):
         answer: Answer = "none" if power >= alarm.power else "inconclusive"
         if found is None:
             answer = "exempt"
-        elif found and self.chance.beyond(self.distance) >= alarm.drift_floor:
+        elif found:
             answer = "drift"
         apart = psi(self.served, self.trained)
         return Drift(

@@ -107,7 +107,7 @@ def judge(
         served,
         window,
         newest,
-        list(signals(champion.reference, matured.outcomes, matured.scores, days)),
+        list(signals(champion.reference, matured.outcomes, matured.scores, matured.days)),
         Expected(float(expected), highest_estimate(champion.reference, len(profiles))),
         drift.drifts(champion.reference, profiles, importance(champion)),
         estimates(matured.outcomes, matured.scores, matured.days, framing().cost.costs),

@@ -17,7 +17,11 @@ from ml.statistics.unlabelled import expected_losses
 
 DRAWS = 400
 ANSWERS = {"drift": BAD, "inconclusive": OPEN, "none": STRONG, "exempt": PALE}
-MEANT = {"rate": "observed minus predicted rate", "loss": "realised minus estimated loss"}
+MEANT = {
+    "rate": "observed minus predicted rate",
+    "loss": "realised minus estimated loss",
+    "slope": "slope of the recalibrated logit, minus 1",
+}
 
 
 def _rates(days: NDArray[Any], values: NDArray[Any]) -> tuple[NDArray[Any], NDArray[np.float64]]:

@@ -17,6 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import fdtrc, fdtri, ndtr
 
+from ml.statistics.longrun import LongRun, long_run
+
 Floats = NDArray[np.float64]
 
 SMOOTHING = 0.5  # pseudo-count a cell
@@ -56,45 +58,32 @@ class Chance:
     denominator: float
     widest: float
 
-    def p_value(self, distance: float) -> float:
-        """Return how often chance alone goes as far."""
-        return float(fdtrc(self.numerator, self.denominator, distance**2 / self.mean))
+    def p_value(self, distance: float, floor: float) -> float:
+        """Return how often a window would be as far by chance, where the shift is `floor` at most."""
+        beyond = max(distance**2 - floor**2, 0)
+        return float(fdtrc(self.numerator, self.denominator, beyond / self.mean))
 
     def threshold(self, level: float, floor: float) -> float:
-        """Return the distance that chance exceeds with probability `level`, for a shift of `floor` at least."""
+        """Return the distance whose p-value is `level`."""
         by_chance = self.mean * fdtri(self.numerator, self.denominator, 1 - level)
-        return float(min(1, np.sqrt(max(by_chance, self.mean + floor**2))))
+        return float(min(1, np.sqrt(by_chance + floor**2)))
 
     def power(self, shift: float, threshold: float) -> float:
         """Return how often a true distance of `shift` is seen beyond a threshold, where days hide it best."""
         variance = 2 * self.mean**2 / self.numerator + 2 * shift**2 * self.widest
         return float(ndtr((shift**2 + self.mean - threshold**2) / np.sqrt(variance)))
 
-    def beyond(self, distance: float) -> float:
-        """Return the shift that is left of a distance once what chance adds on average is taken off."""
-        return float(np.sqrt(max(distance**2 - self.mean, 0)))
-
 
 @dataclass(frozen=True)
 class Days:
     """A reference of one variable, day by day: counts [days, cells], the season of each day [days], the run of days.
 
-    Seasons, such as weekdays, are told apart where the reference holds each of them `OFTEN` times. Days hang together
-    over about `run` days; covariances are taken over twice as many, so that what is left beyond a run counts as well.
+    Seasons, such as weekdays, are told apart where the reference holds each of them `OFTEN` times.
     """
 
     counts: Floats
     seasons: NDArray[np.int64]
     run: int
-
-    @property
-    def _lags(self) -> int:
-        return max(1, min(2 * self.run, len(self.counts) // 2))
-
-    @property
-    def _free(self) -> int:
-        """Days that are left to learn from once each season has its own mean."""
-        return max(1, len(self.counts) - len(np.unique(self._told_apart)))
 
     @cached_property
     def _told_apart(self) -> NDArray[np.int64]:
@@ -105,7 +94,7 @@ class Days:
     def _by_season(self) -> Floats:
         """Shares by season, [seasons, cells]; cells that are rare lean on the whole."""
         seasons = np.eye(self._told_apart.max() + 1)[self._told_apart]
-        sums = seasons.T @ self.counts + shares(self.counts.sum(axis=0))
+        sums = seasons.T @ self.counts + self._usual
         return np.asarray(sums / sums.sum(axis=1, keepdims=True))
 
     def expected(self, seasons: NDArray[np.int64], rows: Floats) -> Floats:
@@ -115,12 +104,10 @@ class Days:
 
     def chance(self, rows: float, days: int) -> Chance:
         """Return what chance does to a window of `rows` rows that are spread over `days` days."""
-        between, within = self._covariances
-        own_rows, own_days = self.counts.sum(), len(self.counts)
-        of_days = between * (1 / days + 1 / own_days)
-        whole = of_days + within * (1 / rows + 1 / own_rows)
+        between, within, freedom = self._between, self._within, self._long_run.freedom
+        of_days = between * (1 / days + 1 / len(self.counts))
+        whole = of_days + within * (1 / rows + 1 / self.counts.sum())
         trace = float(np.trace(whole))
-        freedom = max(self._free / self._lags - 1, 2.0)
         return Chance(
             mean=trace / 2,
             numerator=trace**2 / float((whole * whole).sum()),
@@ -129,15 +116,23 @@ class Days:
         )
 
     @cached_property
-    def _covariances(self) -> tuple[Floats, Floats]:
-        """The long-run covariance of a day, and that of a row, of the terms; [cells, cells] each."""
-        sizes, usual = self.counts.sum(axis=1), shares(self.counts.sum(axis=0))
+    def _usual(self) -> Floats:
+        return shares(self.counts.sum(axis=0))
+
+    @cached_property
+    def _long_run(self) -> LongRun:
+        sizes = self.counts.sum(axis=1)
         expected = sizes[:, None] * self._by_season[self._told_apart]
-        apart = (self.counts - expected) / sizes.mean() / (2 * np.sqrt(usual))
-        total = apart.T @ apart
-        for lag in range(1, self._lags):
-            lagged = apart[lag:].T @ apart[:-lag]
-            total += (1 - lag / self._lags) * (lagged + lagged.T)
-        within = (np.eye(len(usual)) - np.sqrt(np.outer(usual, usual))) / 4
-        values, vectors = np.linalg.eigh(total / self._free - within / sizes.mean())
-        return np.asarray((vectors * np.maximum(values, 0)) @ vectors.T), within
+        terms = (self.counts - expected) / sizes.mean() / (2 * np.sqrt(self._usual))
+        return long_run(terms, self.run, len(np.unique(self._told_apart)))
+
+    @cached_property
+    def _within(self) -> Floats:
+        """The covariance of the terms of one row, [cells, cells]."""
+        return np.asarray((np.eye(len(self._usual)) - np.sqrt(np.outer(self._usual, self._usual))) / 4)
+
+    @cached_property
+    def _between(self) -> Floats:
+        """The covariance of a day without what drawing its rows adds, [cells, cells]."""
+        values, vectors = np.linalg.eigh(self._long_run.covariance - self._within / self.counts.sum(axis=1).mean())
+        return np.asarray((vectors * np.maximum(values, 0)) @ vectors.T)

@@ -10,7 +10,7 @@ from sklearn.base import ClassifierMixin, clone
 from ml.contract.framing import framing
 from ml.features.rows import Rows
 from ml.statistics.metrics import losses
-from ml.statistics.unlabelled import expected_losses
+from ml.statistics.unlabelled import expected_losses, slope_terms
 from ml.training.calibrate import calibrate, moved
 from ml.training.rungs import fitted
 from ml.training.window import folds
@@ -39,7 +39,7 @@ class Later(NamedTuple):
 
 
 def sums_by_day(days: NDArray[Any], outcomes: NDArray[Any], scores: NDArray[np.float64]) -> dict[str, dict[str, float]]:
-    """Return of each day the sums of its scores, and of its realised and estimated losses."""
+    """Return of each day the sums of its scores, of realised and estimated losses, and the terms of the slope."""
     metric = framing().task.metric
     rows = {
         "predicted": scores,
@@ -47,7 +47,8 @@ def sums_by_day(days: NDArray[Any], outcomes: NDArray[Any], scores: NDArray[np.f
         "estimated": expected_losses(scores)[metric],
     }
     found, place = np.unique(days, return_inverse=True)
-    sums = {name: np.bincount(place, values) for name, values in rows.items()}
+    sums = {name: np.bincount(place, values).astype(np.float64) for name, values in rows.items()}
+    sums["slope"], sums["information"] = slope_terms(outcomes, scores, place)
     return {str(day): {name: float(sums[name][at]) for name in sums} for at, day in enumerate(found)}
 
 

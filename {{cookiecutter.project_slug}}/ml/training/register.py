@@ -164,6 +164,8 @@ def reference(whole: Rows, inputs: list[Variable], scores: Any, rung: Fitted) ->
         predicted=[sums[str(day)]["predicted"] for day in days],
         realised=[sums[str(day)]["realised"] for day in days],
         estimated=[sums[str(day)]["estimated"] for day in days],
+        slope=[sums[str(day)]["slope"] for day in days],
+        information=[sums[str(day)]["information"] for day in days],
         unseen=[str(day) in rung.later or str(day) not in rung.days for day in days],
         variables=[*inputs, _variable(whole, SCORE, False, scores)],
     )
