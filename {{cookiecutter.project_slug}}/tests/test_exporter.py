@@ -103,7 +103,7 @@ def test_what_the_monitor_did_not_know_has_no_series(tmp_path: Path) -> None:
     assert not [name for name in found if "coverage" in name or "estimated" in name or "delay" in name]
 
 
-@pytest.mark.parametrize("torn", ["{", "[]", "null", '{"status": "quiet"}', json.dumps(VERDICT | {"drift": 3})])
+@pytest.mark.parametrize("torn", ["{", "[]", "null", '{"status": "quiet"}', json.dumps(VERDICT | {"drift": 3}), json.dumps(VERDICT | {"signals": ["rate"]})])
 def test_a_verdict_that_cannot_be_read_is_told_as_it_last_was(
     tmp_path: Path, torn: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
