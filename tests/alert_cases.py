@@ -19,22 +19,22 @@ class Case(NamedTuple):
 
 def served(name: str, **labels: str) -> str:
     """Return a series of the service."""
-    return series(name, service="project", **labels)
+    return written(name, {"namespace": "ml", "service": "project", **labels})
 
 
 def streamed(name: str, **labels: str) -> str:
     """Return a series of the stream."""
-    return series(name, service="project-stream", **labels)
+    return written(name, {"namespace": "ml", "service": "project-stream", **labels})
 
 
 def told(name: str, **labels: str) -> str:
     """Return a series of the exporter."""
-    return series(name, service="project-exporter", pod="project-exporter-1", **labels)
+    return written(name, {"namespace": "ml", "service": "project-exporter", "pod": "project-exporter-1", **labels})
 
 
-def series(name: str, **labels: str) -> str:
+def written(name: str, labels: Mapping[str, str]) -> str:
     """Return a series as Prometheus writes it."""
-    told = [f'{key}="{value}"' for key, value in {"namespace": "ml", **labels}.items()]
+    told = [f'{key}="{value}"' for key, value in labels.items()]
     return f"{name}{{{', '.join(told)}}}"
 
 

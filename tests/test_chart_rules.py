@@ -4,14 +4,13 @@ import json
 import re
 import shutil
 import subprocess
-from pathlib import Path
 
 import pytest
 import yaml
-from alert_cases import BUNDLE, CASES, Case
+from alert_cases import BUNDLE, CASES, Case, served, streamed, told, written
 from chart_rendering import one
 from conftest import ROOT
-from test_chart_metrics import boards
+from test_chart_metrics import boards, exported
 
 RUNBOOK = ROOT / "docs" / "runbook.md"
 PAGES = {"PredictionsFail", "ModelFails", "OnlineStoreDown", "EventLogDown", "EventsLost"}
@@ -47,26 +46,80 @@ def promtool() -> str:
     return found
 
 
-def tried(promtool: str, rendered: dict, folder: Path, name: str, case: Case) -> subprocess.CompletedProcess[str]:
-    """Let promtool try one case of an alert."""
-    test = {
-        "interval": case.every,
-        "input_series": [{"series": series, "values": values} for series, values in case.series.items()],
-        "alert_rule_test": [{"alertname": name, "eval_time": case.at, "exp_alerts": expected(name, case)}],
-    }
-    told = {"rule_files": ["rules.yaml"], "evaluation_interval": case.every, "tests": [test]}
-    (folder / "rules.yaml").write_text(yaml.safe_dump(spec(rendered)))
-    (folder / "test.yaml").write_text(json.dumps(told))
-    command = [promtool, "test", "rules", "test.yaml"]
-    return subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+@pytest.fixture
+def tried(promtool, rendered, tmp_path):
+    """Let promtool try the rules on series: what is expected of alerts, or of expressions, holds."""
+
+    def tried(given: dict[str, str], every: str, **tests: list[dict]) -> None:
+        named = [{"series": series, "values": values} for series, values in given.items()]
+        told = {"rule_files": ["rules.yaml"], "evaluation_interval": every}
+        told["tests"] = [{"interval": every, "input_series": named, **tests}]
+        (tmp_path / "rules.yaml").write_text(yaml.safe_dump(spec(rendered)))
+        (tmp_path / "test.yaml").write_text(json.dumps(told))
+        command = [promtool, "test", "rules", "test.yaml"]
+        ran = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+        assert ran.returncode == 0, f"{given}: {ran.stdout}{ran.stderr}"
+
+    return tried
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", CASES)
-def test_an_alert_fires_on_what_it_is_for_and_on_nothing_else(promtool, rendered, tmp_path, name):
+def test_an_alert_fires_on_what_it_is_for_and_on_nothing_else(tried, name):
     for case in CASES[name]:
-        ran = tried(promtool, rendered, tmp_path, name, case)
-        assert ran.returncode == 0, f"{case}: {ran.stdout}{ran.stderr}"
+        alert = {"alertname": name, "eval_time": case.at, "exp_alerts": expected(name, case)}
+        tried(case.series, case.every, alert_rule_test=[alert])
+
+
+@pytest.mark.slow
+def test_shares_and_ratios_are_recorded(tried):
+    given = {
+        served("ml_broken_records_total"): "0+1x90",
+        served("ml_predictions_total", bundle="a"): "0+6x90",
+        served("ml_predictions_total", bundle="b"): "0+3x90",
+        served("ml_missing_values_total", feature="seats"): "0+3x90",
+        served("ml_unknown_categories_total", feature="carrier"): "0+6x90",
+        told("ml_monitor_drift_distance", variable="hour"): "0.3x90",
+        told("ml_monitor_drift_threshold", variable="hour"): "0.2x90",
+    }
+    expected = {
+        "round(ml:broken_records:ratio_rate15m, 0.001)": (0.1, {}),
+        "round(ml:missing_values:ratio_rate1h * 3, 0.001)": (1, {"feature": "seats"}),
+        "round(ml:unknown_categories:ratio_rate1h * 3, 0.001)": (2, {"feature": "carrier"}),
+        "round(ml:drift_score:ratio, 0.001)": (1.5, {"variable": "hour"}),
+    }
+    who = {"namespace": "ml", "service": "project"}
+    samples = {
+        name: [{"labels": written("", who | labels), "value": value}] for name, (value, labels) in expected.items()
+    }
+    asked = [{"expr": name, "eval_time": "80m", "exp_samples": found} for name, found in samples.items()]
+    tried(given, "1m", promql_expr_test=asked)
+
+
+def exported_series() -> dict[str, str]:
+    """Return a series of each name that the code exports, as if each were told by its pod."""
+    found = {}
+    for name, labels in exported().items():
+        of = (
+            streamed if name.startswith("ml_stream") else told if re.match("ml_(monitor|retraining)_", name) else served
+        )
+        values = {
+            label: {"metric": "log_loss", "bound": "value", "decision": "true"}.get(label, "a") for label in labels
+        }
+        growing = name.endswith(("_total", "_sum", "_count", "_bucket"))
+        for limit in ({"le": "0.1"}, {"le": "+Inf"}) if name.endswith("_bucket") else ({},):
+            found[of(name, **values, **limit)] = "1+1x90" if growing else "1x90"
+    return found
+
+
+@pytest.mark.slow
+def test_every_panel_shows_something_of_what_is_exported(tried, rendered):
+    asked = [target["expr"] for board in boards(rendered) for panel in board["panels"] for target in panel["targets"]]
+    chosen = {"$namespace": "ml", "$service": "project", "$metric": "log_loss"}
+    shown = [re.sub(r"\$\w+", lambda variable: chosen[variable[0]], expression) for expression in asked]
+    there = [{"labels": "{}", "value": 1}]
+    tests = [{"expr": f"count({each}) > bool 0", "eval_time": "80m", "exp_samples": there} for each in shown]
+    tried(exported_series(), "1m", promql_expr_test=tests)
 
 
 @pytest.mark.slow
