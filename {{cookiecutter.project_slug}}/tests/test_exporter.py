@@ -1,6 +1,8 @@
 """What Prometheus is told of the monitor's reports: all of the newest verdict, and no crash where there is none."""
 
 import json
+import shutil
+import subprocess
 import threading
 import urllib.error
 import urllib.request
@@ -9,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from prometheus_client import CollectorRegistry
+from prometheus_client import CollectorRegistry, generate_latest
 
 from ml.errors import ContractError
 from ml.monitoring import gauges, listen, monitor
@@ -65,8 +67,8 @@ def test_all_that_a_verdict_says_is_told(tmp_path: Path) -> None:
         "ml_monitor_until_timestamp_seconds": 1369699200,
         "ml_monitor_alarm": 1,
         "ml_monitor_coverage_ratio": 0.98,
-        "ml_monitor_label_delay_hours half": 2,
-        "ml_monitor_label_delay_hours most": 20,
+        "ml_monitor_label_delay_seconds half": 7200,
+        "ml_monitor_label_delay_seconds most": 72000,
         "ml_monitor_signal rate": 0.05,
         "ml_monitor_signal loss": 0.01,
         "ml_monitor_signal_limit rate low": -0.02,
@@ -103,7 +105,17 @@ def test_what_the_monitor_did_not_know_has_no_series(tmp_path: Path) -> None:
     assert not [name for name in found if "coverage" in name or "estimated" in name or "delay" in name]
 
 
-@pytest.mark.parametrize("torn", ["{", "[]", "null", '{"status": "quiet"}', json.dumps(VERDICT | {"drift": 3}), json.dumps(VERDICT | {"signals": ["rate"]})])
+@pytest.mark.parametrize(
+    "torn",
+    [
+        "{",
+        "[]",
+        "null",
+        '{"status": "quiet"}',
+        json.dumps(VERDICT | {"drift": 3}),
+        json.dumps(VERDICT | {"signals": ["rate"]}),
+    ],
+)
 def test_a_verdict_that_cannot_be_read_is_told_as_it_last_was(
     tmp_path: Path, torn: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -151,6 +163,18 @@ def test_prometheus_and_kubernetes_are_answered_and_nobody_else(address: str, tm
         assert answer.status == 200
     with pytest.raises(urllib.error.HTTPError, match="404"):
         urllib.request.urlopen(f"{address}/", timeout=10)
+
+
+@pytest.mark.slow
+def test_prometheus_finds_nothing_to_object_to(tmp_path: Path) -> None:
+    promtool = shutil.which("promtool")
+    if not promtool:
+        pytest.skip("no promtool: `apt-get install prometheus`")
+    write(tmp_path, verdict=VERDICT, skew=SKEW, retraining=STOPPED)
+    registry = CollectorRegistry()
+    registry.register(Reports(str(tmp_path)))
+    told = subprocess.run([promtool, "check", "metrics"], input=generate_latest(registry), capture_output=True)
+    assert (told.returncode, told.stdout + told.stderr) == (0, b"")
 
 
 def test_a_port_that_is_taken_is_named(address: str) -> None:

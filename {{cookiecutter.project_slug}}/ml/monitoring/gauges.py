@@ -32,8 +32,8 @@ def _of_verdict(told: dict[str, Any]) -> Gauges:
     yield from _of_drift(told.get("drift", {}), told.get("drifted", []))
     estimated, delays = told.get("estimated") or {}, told.get("delay_hours") or {}
     yield gauge("ml_monitor_estimated_loss", "Loss that scores alone predict.", [], {(): estimated.get("loss")})
-    hours = {(each,): value for each, value in delays.items()}
-    yield gauge("ml_monitor_label_delay_hours", "Hours until an outcome came.", ["quantile"], hours)
+    waited = {(share,): None if hours is None else 3600 * hours for share, hours in delays.items()}
+    yield gauge("ml_monitor_label_delay_seconds", "Time until that share of outcomes came.", ["share"], waited)
     metrics = {
         (metric, bound): value
         for metric, bounds in told.get("performance", {}).items()
