@@ -36,6 +36,7 @@ VERDICT: dict[str, Any] = {
     "drift": {
         "distance": {"distance": 0.2, "threshold": 0.1, "power": 0.9, "answer": "drift", "psi": 0.3, "weight": 0.4},
         "hour": {"distance": 0.1, "threshold": 0.3, "power": 0.2, "answer": "inconclusive", "psi": 0.1, "weight": 0.1},
+        "month": {"distance": 1.0, "threshold": 0.3, "power": 0.9, "answer": "exempt", "psi": 9.0, "weight": 0.0},
     },
     "drifted": ["distance"],
     "performance": {"log_loss": {"value": 0.3, "low": 0.2, "high": 0.4}},

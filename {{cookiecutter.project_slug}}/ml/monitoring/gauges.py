@@ -29,7 +29,7 @@ def _of_verdict(told: dict[str, Any]) -> Gauges:
     yield gauge("ml_monitor_alarm", "Whether the verdict is an alarm.", [], {(): told["status"] == "alarm"})
     yield gauge("ml_monitor_coverage_ratio", "Share of outcomes due that came.", [], {(): told.get("coverage")})
     yield from _of_signals(told.get("signals", {}))
-    yield from _of_drift(told.get("drift", {}), told.get("drifted", []))
+    yield from _of_drift(told.get("drift", {}))
     estimated, delays = told.get("estimated") or {}, told.get("delay_hours") or {}
     yield gauge("ml_monitor_estimated_loss", "Loss that scores alone predict.", [], {(): estimated.get("loss")})
     waited = {(share,): None if hours is None else 3600 * hours for share, hours in delays.items()}
@@ -50,15 +50,18 @@ def _of_signals(signals: dict[str, Any]) -> Gauges:
     yield gauge("ml_monitor_signal_limit", "Limits beyond which it alarms.", ["signal", "side"], limits)
 
 
-def _of_drift(drift: dict[str, Any], drifted: list[str]) -> Gauges:
-    def each(value: Callable[[str], float | None]) -> Values:
-        return {(name,): value(name) for name in drift}
+def _of_drift(drift: dict[str, Any]) -> Gauges:
+    """Yield what is known of each variable; those of the calendar move by definition, and are left out."""
+    judged = {(name,): each for name, each in drift.items() if each["answer"] != "exempt"}
 
-    distances, thresholds = each(lambda name: drift[name]["distance"]), each(lambda name: drift[name]["threshold"])
-    unsure = each(lambda name: drift[name]["answer"] == "inconclusive")
+    def of(value: Callable[[dict[str, Any]], float]) -> Values:
+        return {name: value(each) for name, each in judged.items()}
+
+    drifted, unsure = of(lambda each: each["answer"] == "drift"), of(lambda each: each["answer"] == "inconclusive")
+    distances, thresholds = of(lambda each: each["distance"]), of(lambda each: each["threshold"])
     yield gauge("ml_monitor_drift_distance", "Distance from training.", ["variable"], distances)
-    yield gauge("ml_monitor_drift_threshold", "Distance that days alone explain.", ["variable"], thresholds)
-    yield gauge("ml_monitor_drifted", "Whether it drifted.", ["variable"], each(lambda name: name in drifted))
+    yield gauge("ml_monitor_drift_threshold", "Distance from which it drifts.", ["variable"], thresholds)
+    yield gauge("ml_monitor_drifted", "Whether it drifted.", ["variable"], drifted)
     yield gauge("ml_monitor_inconclusive", "Whether the window is too small to say.", ["variable"], unsure)
 
 
