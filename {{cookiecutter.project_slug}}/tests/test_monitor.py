@@ -21,7 +21,7 @@ from ml.contract.reference import Bins
 from ml.errors import ContractError
 from ml.features.rows import days_of, records_of
 from ml.features.table import NAMES, columns_of_frame, inputs
-from ml.monitoring import drift, monitor
+from ml.monitoring import drift, gauges, monitor
 from ml.monitoring.arms import Arm
 from ml.monitoring.look import Look, importance, judge
 from ml.monitoring.observations import Observations
@@ -153,6 +153,7 @@ def page(champion: Bundle, lake: str) -> str:
     verdict = monitor.verdict(found)
     assert verdict["status"] == "alarm"
     assert json.loads(json.dumps(verdict)) == verdict
+    assert list(gauges.REPORTS[gauges.VERDICT](verdict)), "what Prometheus is told of it"
     return render(found, verdict)
 
 
