@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from conftest import ml
+from conftest import ml, one_line
 from github_api import NAME, TOKEN, Hub, git, github
 
 from ml.errors import ContractError
@@ -196,8 +196,14 @@ def test_the_retraining_policy_starts_the_workflow_and_trains_nothing_itself(hub
     assert "there is no verdict yet" in retrain()
     verdict = tmp_path / "store" / "reports" / "laptop" / "verdict.json"
     verdict.parent.mkdir(parents=True)
-    verdict.write_text(json.dumps({"status": "alarm", "until": "2013-04-15", "bundle": "a" * 64}))
+    verdict.write_text(json.dumps({"until": "2013-04-15", "bundle": "a" * 64}))
     assert "training on 2013-01-16 to 2013-04-15" in retrain()
     days = {"since": "2013-01-16", "until": "2013-04-15"}
     assert hub.dispatched == [{"workflow": "train.yml", "ref": "main", "inputs": days}]
     assert not (tmp_path / "store" / "bundles").exists()
+
+
+def test_without_a_token_for_the_workflow_no_attempt_counts(tmp_path: Path) -> None:
+    ran = ml("retrain", "--on", "github", "--force", ML_STORE_URL=tmp_path / "store", GITHUB_TOKEN="")
+    assert "a token is needed to start train.yml" in one_line(ran)
+    assert not (tmp_path / "store").exists()

@@ -4,6 +4,8 @@ One Parquet partition a local day of prediction lies below `settings().labels_ur
 prediction was logged with, in columns whose names begin as in the log.
 """
 
+from datetime import date
+
 import pandas as pd
 
 from ml.contract.events import FEATURES
@@ -37,6 +39,12 @@ def read(url: str) -> pd.DataFrame:
     if unknown := set(COLUMNS) - set(rows):
         raise ContractError("labels", f"{url} has no column {min(unknown)}", "Remove it, then run `ml label`")
     return rows
+
+
+def known(url: str, after: date, until: date) -> int:
+    """Return how many rows of the days after one, up to another, have an outcome that counts."""
+    days = [day for day in partitions.days(url) if after < day <= until]
+    return sum(int(partitions.read(url, day).outcome.notna().sum()) for day in days)
 
 
 def features(rows: pd.DataFrame) -> pd.DataFrame:
