@@ -49,8 +49,7 @@ def evidence(verdict: dict[str, Any]) -> Evidence:
     except KeyError as error:
         broken = f"the last verdict has no {error.args[0]}, so it is of another version"
         raise ContractError("monitor", broken, "Run `ml monitor` again") from error
-    made = bundle.manifest(settings().store_url, verdict["bundle"])
-    trained_until = date.fromisoformat(max(made["fit"]["span"][1], made["test"]["days"][-1]))
+    trained_until = bundle.trained_until(bundle.manifest(settings().store_url, verdict["bundle"]))
     new_labels = labels.known(settings().labels_url, trained_until, day)
     serving = release.champion() in (None, verdict["bundle"])
     return Evidence(day, alarms, drifted, worse, trained_until, new_labels, serving)
