@@ -11,6 +11,7 @@ from typing import Any
 
 import pandas as pd
 import pytest
+import typer
 from conftest import configured
 from hypothesis import given
 from hypothesis import settings as within
@@ -27,6 +28,7 @@ from ml.monitoring.policy import Act, Came, Decision, Evidence, decide, force, r
 from ml.settings import settings
 from ml.statistics.inference import Answer
 from ml.store import files, partitions
+from ml.verbs import watching
 
 POLICY = Retraining(window_days=90, pause_days=14, max_age_days=180, new_labels=5000, per_week=1, rejections=2)
 DAY = date(2013, 7, 21)
@@ -201,7 +203,7 @@ def judged(store: str, since: str, until: str, answer: Answer, environment: str 
     home = verdict.folder(store, said.challenger.bundle, OLD, environment)
     files.write(files.join(home, verdict.FILE), said.model_dump_json().encode())
     made = trained.Trained(said.challenger.bundle, OLD, environment)
-    trained.remember(store, since, until, f"run-{said.challenger.bundle[:4]}", made)
+    trained.remember(store, since, until, f"run-{environment}-{said.challenger.bundle[-4:]}", made)
 
 
 def filed() -> dict[str, Any]:
@@ -258,6 +260,8 @@ def test_attempts_wherever_they_ran_are_judged_by_the_gates_verdict_on_their_win
     assert came() == ["pass"]
     judged(store, "2013-04-23", "2013-07-21", "fail", "production", judged_at=datetime(2026, 11, 21, tzinfo=UTC))
     assert came() == ["pass"]
+    judged(store, "2013-04-23", "2013-07-21", "fail", judged_at=datetime(2026, 11, 23, tzinfo=UTC))
+    assert came() == ["fail"]
 
 
 def test_a_gate_that_rejects_leads_to_two_attempts_and_a_stop_until_somebody_says_go_on(store: str) -> None:
@@ -271,6 +275,9 @@ def test_a_gate_that_rejects_leads_to_two_attempts_and_a_stop_until_somebody_say
             judged(store, *map(str, decision.window), "fail", challenger=f"{week:064x}")
     assert answers == ["train", "wait", "train", *["stop"] * 27]
     assert (filed()["decision"], filed()["rejections"]) == ("stop", 2)
+    with pytest.raises(typer.Exit) as ended:
+        watching.retrain(force=False, on="here")
+    assert ended.value.exit_code == 10
     assert ledger.count(store, "retraining/laptop") == 3  # one stop, however often it is asked
     assert retraining.ask(forced=True, on="here").window is not None
     kept = ledger.read(store, "retraining/laptop", "000003")
