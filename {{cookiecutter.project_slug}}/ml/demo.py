@@ -153,7 +153,7 @@ def _show(
     rows["champion now"] = f"{champion.rung}, bundle {champion.digest[:12]}"
     for each in verdicts:
         asks = "alarm, asks to be retrained" if each["status"] == "alarm" else "quiet"
-        rows[f"monitor {each['until']}"] = f"{asks}: observed minus predicted {each['signal']['value']:+.3f}"
+        rows[f"monitor {each['until']}"] = f"{asks}: observed minus predicted {each['signals']['rate']['value']:+.3f}"
     table(settings().project.name, [], list(rows.items()))
     spent = ", ".join(f"{verb} {taken:.0f} s" for verb, taken in seconds.items())
     print(f"time      {sum(seconds.values()):.0f} s: {spent}")

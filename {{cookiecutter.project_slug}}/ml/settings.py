@@ -154,9 +154,10 @@ class Deploy(Table):
 
 
 class Monitor(Table):
-    """How the monitor looks: matured days in one verdict."""
+    """How the monitor looks: matured days by which outcomes are judged, and newest days by which inputs are."""
 
     window_days: int = Field(ge=2)
+    drift_days: int = Field(ge=1)
 
 
 class Kubeflow(Table):

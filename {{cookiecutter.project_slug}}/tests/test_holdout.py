@@ -74,6 +74,7 @@ def world(seed: int, hidden: str = "positive", holds: bool | None = None) -> pd.
             "score": np.where(held, 0.2, believed(risk)),
             "decision": decision,
             "outcome": np.where(decision == (hidden == "positive"), np.nan, happens),
+            "delay_hours": 24.0,
             "fallback": "",
             "experiment": "out",
             "arm": np.where(held, "challenger", "champion"),
@@ -142,7 +143,7 @@ def test_real_features_are_scored_from_the_log_as_they_were_when_they_were_serve
     champion, given = bundles.load(*bundle), inputs(columns_of_frame(records))
     scores = champion.scorer.score(given)
     rows = pd.DataFrame(feature_columns(given)).assign(day="2013-04-01", bundle=CONSTANT, score=0.2, decision=False)
-    rows = rows.assign(outcome=0.0, fallback="", experiment="out", arm="challenger")
+    rows = rows.assign(outcome=0.0, delay_hours=24.0, fallback="", experiment="out", arm="challenger")
     assert np.abs(honest(rows, champion, OUT, rule("positive")).rows.scores - scores).max() < 1e-9
 
 

@@ -260,7 +260,7 @@ def test_attempts_wherever_they_ran_are_judged_by_the_gates_verdict_on_their_win
     assert came() == ["pass"]
     judged(store, "2013-04-23", "2013-07-21", "fail", "production", judged_at=datetime(2026, 11, 21, tzinfo=UTC))
     assert came() == ["pass"]
-    judged(store, "2013-04-23", "2013-07-21", "fail", judged_at=datetime(2026, 11, 23, tzinfo=UTC))
+    judged(store, "2013-04-23", "2013-07-21", "fail", "production", judged_at=datetime(2026, 11, 23, tzinfo=UTC))
     assert came() == ["fail"]
 
 

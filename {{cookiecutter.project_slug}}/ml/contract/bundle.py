@@ -20,7 +20,7 @@ from ml.errors import ContractError
 from ml.features.table import NAMES, WINDOWED, columns_of, inputs
 from ml.store import files
 
-CONTRACT = 3  # raised when a service of today could misread a bundle of tomorrow
+CONTRACT = 4  # raised when a service of today could misread a bundle of tomorrow
 MANIFEST = "bundle.json"
 NEWEST = "newest"
 PROFILE = "reference.whylogs"  # beside the core, as is the card

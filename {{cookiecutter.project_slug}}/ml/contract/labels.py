@@ -4,6 +4,7 @@ One Parquet partition a local day of prediction lies below `settings().labels_ur
 prediction was logged with, in columns whose names begin as in the log.
 """
 
+from collections.abc import Sequence
 from datetime import date
 
 import pandas as pd
@@ -30,13 +31,17 @@ LABELLED = ("day", "outcome", "status", "delay_hours")
 COLUMNS = (*PREDICTED, *EXPOSED, *LABELLED)
 
 
-def read(url: str) -> pd.DataFrame:
-    """Return the labelled rows of all days, in order; raises ContractError where there are none, or of another form."""
-    parts = [partitions.read(url, day) for day in partitions.days(url)]
+def read(url: str, since: date = date.min, until: date = date.max, columns: Sequence[str] = ()) -> pd.DataFrame:
+    """Return the labelled rows of some days in order, or these of their columns.
+
+    Raises ContractError where there are none, or of another form.
+    """
+    there = [day for day in partitions.days(url) if since <= day <= until]
+    parts = [partitions.read(url, day, columns) for day in there]
     if not parts:
         raise ContractError("labels", f"{url} holds no labels", "Run `ml label` first")
     rows = pd.concat(parts, ignore_index=True)
-    if unknown := set(COLUMNS) - set(rows):
+    if unknown := set(columns or COLUMNS) - set(rows):
         raise ContractError("labels", f"{url} has no column {min(unknown)}", "Remove it, then run `ml label`")
     return rows
 
@@ -44,7 +49,7 @@ def read(url: str) -> pd.DataFrame:
 def known(url: str, after: date, until: date) -> int:
     """Return how many rows of the days after one, up to another, have an outcome that counts."""
     days = [day for day in partitions.days(url) if after < day <= until]
-    return sum(int(partitions.read(url, day).outcome.notna().sum()) for day in days)
+    return sum(int(partitions.read(url, day, ["outcome"]).outcome.notna().sum()) for day in days)
 
 
 def features(rows: pd.DataFrame) -> pd.DataFrame:

@@ -69,10 +69,13 @@ class Profile:
 def _numbers(column: ColumnProfileView, bins: Bins, present: int) -> list[int]:
     sketch = column.get_metric("distribution").kll.value
     if sketch.is_empty():
-        return [0] * (len(bins.edges) + 1)
-    edges = np.nextafter(np.array(bins.edges), np.inf)  # the sketch counts strictly below an edge, cells end at theirs
-    below = np.array([*sketch.get_cdf(edges.tolist()), 1.0][: len(edges) + 1]) * present
-    return [int(cell) for cell in np.diff(np.round(below), prepend=0)]
+        return [0] * (len(bins.edges) + 2)
+    low, high = bins.limits or (-np.inf, np.inf)
+    # The sketch counts strictly below a cut, cells end at their edge.
+    cuts = [low, *np.nextafter([*bins.edges, high], np.inf)]
+    under, *below = np.round(np.array(sketch.get_cdf(np.array(cuts).tolist())[: len(cuts)]) * present).astype(int)
+    inside = np.diff(below, prepend=under).tolist()
+    return [*inside, present - sum(inside)]
 
 
 def _categories(column: ColumnProfileView, bins: Bins, present: int) -> list[int]:

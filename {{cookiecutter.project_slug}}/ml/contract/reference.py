@@ -23,13 +23,15 @@ SHARE = 0.01  # of the rows that such a category holds, at least: rarer ones dro
 
 @dataclass(frozen=True)
 class Bins:
-    """Cells of one variable: between `edges` of a number, or of the `named` categories and all others.
+    """Cells of one variable: between `edges` of a number, or of the `named` categories; then "other", then "missing".
 
-    The last cell counts missing values. A number's cell i holds edges[i-1] < value <= edges[i].
+    A number's cell i holds edges[i-1] < value <= edges[i]. Other is a category without a cell of its own, or a number
+    outside of `limits`, the smallest and the largest of training.
     """
 
     kind: Kind
     edges: list[float]
+    limits: list[float]
     named: list[str]
 
     @classmethod
@@ -37,21 +39,25 @@ class Bins:
         """Learn bins from the training values: deciles of a number, the most frequent categories of a text."""
         if values.dtype != object:
             present = values[~np.isnan(values)].astype(np.float64)
-            cuts = np.quantile(present, np.arange(1, CELLS) / CELLS) if len(present) else np.empty(0)
-            return cls("number", np.unique(cuts[cuts < present.max()] if len(present) else cuts).tolist(), [])
+            if not len(present):
+                return cls("number", [], [], [])
+            cuts = np.unique(np.quantile(present, np.arange(1, CELLS) / CELLS))
+            limits = [float(present.min()), float(present.max())]
+            return cls("number", cuts[cuts < limits[1]].tolist(), limits, [])
         found, times = np.unique(values[values != MISSING].astype(str), return_counts=True)
         often = np.lexsort((found, -times))[:NAMED]
-        return cls("category", [], found[often[times[often] >= SHARE * len(values)]].tolist())
+        return cls("category", [], [], found[often[times[often] >= SHARE * len(values)]].tolist())
 
     @property
     def size(self) -> int:
-        """Number of cells, the one of missing values included."""
-        return len(self.edges) + len(self.named) + 2
+        """Number of cells, those of other and of missing values included."""
+        return len(self.edges) + (self.kind == "number") + len(self.named) + 2
 
     def count(self, values: NDArray[Any]) -> Counts:
         """Return how many of the values fall in each cell, [size]."""
         if self.kind == "number":
-            cell = np.searchsorted(self.edges, values)
+            low, high = self.limits or (-np.inf, np.inf)
+            cell = np.where((values < low) | (values > high), self.size - 2, np.searchsorted(self.edges, values))
             cell = np.where(np.isnan(values), self.size - 1, cell)
         else:
             place = {name: index for index, name in enumerate([*self.named])} | {MISSING: self.size - 1}
@@ -72,15 +78,21 @@ class Variable:
 
 @dataclass(frozen=True)
 class Reference:
-    """The training months, day by day: counts of every variable, and sums of outcomes and scores.
+    """The training months, day by day: counts of every variable, and sums of outcomes, scores and losses.
 
-    `unseen` are the days whose scores come from a fit that had not seen them: what a model does on new days.
+    `realised` are sums of the primary metric's losses, `estimated` of what the scores themselves let expect; `slope`
+    over `information` is by how much logits are too flat (see `statistics.unlabelled`). `unseen` are the days whose
+    scores come from a fit that had not seen them: what a model does on new days.
     """
 
     days: list[str]
     rows: list[int]
     observed: list[float]
     predicted: list[float]
+    realised: list[float]
+    estimated: list[float]
+    slope: list[float]
+    information: list[float]
     unseen: list[bool]
     variables: list[Variable]
 

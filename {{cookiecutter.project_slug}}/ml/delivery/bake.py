@@ -116,7 +116,7 @@ def _usual(digest: str) -> dict[float, tuple[float, float]]:
 
 def _range(variable: Variable) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Return the least share at or below each edge over the days, after 0, and the greatest, before 1."""
-    counts = np.array(variable.counts, dtype=np.float64)[:, :-1]  # the last cell is of missing values
+    counts = np.array(variable.counts, dtype=np.float64)[:, :-2]  # the last cells are of other and missing values
     counts = counts[counts.sum(axis=1) > 0]
     shares = counts.cumsum(axis=1)[:, :-1] / counts.sum(axis=1, keepdims=True)
     return np.append(0.0, shares.min(axis=0)), np.append(shares.max(axis=0), 1.0)

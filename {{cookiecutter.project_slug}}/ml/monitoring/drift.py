@@ -1,11 +1,13 @@
-"""Input and score drift: how far each distribution is from training, and how far a window would be by chance.
+"""Drift of inputs and scores: how far each distribution lies from training, and whether a window could by chance.
 
-The distance is Jensen-Shannon's (Lin 1991, base 2, square root), in 0..1. Its threshold comes from windows of the
-reference's own days, and never lies below the framing's floor: a shift that nobody would act on is none.
+A variable drifted where neither chance nor a shift that nobody would act on explains its distance, over all variables
+together, the important ones first. Where a window is too small, or days swing too much, to see a shift that matters,
+the answer is inconclusive.
 """
 
-from collections.abc import Iterator
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Literal, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -18,11 +20,11 @@ from ml.contract.reference import Reference, Variable
 from ml.features.table import SCORE
 from ml.monitoring.observations import Observations
 from ml.problem.schema import PERSONAL
-from ml.statistics.bootstrap import resampled_days
+from ml.statistics.many import discoveries, weights_of
+from ml.statistics.shift import Chance, Days, hellinger, psi
 
-DRAWS = 500
-SEED = 0
-SMOOTHING = 0.5  # pseudo-count a cell
+Floats = NDArray[np.float64]
+Answer = Literal["drift", "none", "inconclusive", "exempt"]
 
 # The others were hashed, or left out of the log.
 AS_SERVED = {each.name for each in LOGGED if each.field not in PERSONAL} | {SCORE}
@@ -30,64 +32,99 @@ AS_SERVED = {each.name for each in LOGGED if each.field not in PERSONAL} | {SCOR
 
 @dataclass(frozen=True)
 class Drift:
-    """One variable's distance from training, its threshold, and the shares of both in the variable's cells."""
+    """One variable's distance from training, what it is judged by, the answer, and both shares of its cells.
+
+    `threshold` is the distance from which this variable drifts whatever the others do, `power` how often a relevant
+    shift is seen beyond it, `weight` how much the variable matters, 1 on average; `psi` is shown only. A variable of
+    the calendar moves by definition, and is exempt.
+    """
 
     name: str
-    calendar: bool
+    answer: Answer
     distance: float
     threshold: float
-    trained: NDArray[np.float64]
-    served: NDArray[np.float64]
-
-    @property
-    def drifted(self) -> bool:
-        """Whether it moved further than chance; calendar features move by definition and are exempt."""
-        return not self.calendar and self.distance > self.threshold
+    power: float
+    weight: float
+    psi: float
+    trained: Floats
+    served: Floats
 
 
-def distance(one: NDArray[np.float64], other: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return the Jensen-Shannon distance of counts over the last axis, after smoothing."""
-    left, right = _shares(one), _shares(other)
-    middle = (left + right) / 2
-    divergence = (left * np.log2(left / middle) + right * np.log2(right / middle)).sum(axis=-1) / 2
-    return np.asarray(np.sqrt(np.maximum(divergence, 0)))
-
-
-def _shares(counts: NDArray[np.float64]) -> NDArray[np.float64]:
-    smoothed = np.asarray(counts, dtype=np.float64) + SMOOTHING
-    return np.asarray(smoothed / smoothed.sum(axis=-1, keepdims=True))
-
-
-def profile(window: Observations) -> Profile:
-    """Profile the served features and scores day by day, and merge the days."""
+def profile(window: Observations) -> dict[str, Profile]:
+    """Profile the served features and scores day by day; by ISO 8601 day."""
     frame = window.features.assign(**{SCORE: window.scores})
-    parts = [Profile.of(part) for _, part in frame.groupby(window.days)]
-    merged = parts[0]
-    for part in parts[1:]:
-        merged = merged.merge(part)
-    return merged
+    return {str(day): Profile.of(part) for day, part in frame.groupby(window.days)}
 
 
-def drifts(reference: Reference, served: Profile, days: int) -> Iterator[Drift]:
-    """Yield every variable's drift over a window of `days` days."""
-    drawn = resampled_days(len(reference.days), DRAWS, SEED, length=days, block=framing().alarm.block_days)
-    for variable in reference.variables:
-        if variable.name not in AS_SERVED:
-            continue
-        by_day = np.array(variable.counts, dtype=np.float64)
-        counts = served.counts(variable.name, variable.bins).astype(np.float64)
-        by_chance = distance(by_day[drawn].sum(axis=1), by_day.sum(axis=0))
-        threshold = max(
-            float(np.quantile(by_chance, 1 - framing().alarm.false_alarm_rate)), framing().alarm.drift_floor
+def merged(profiles: Mapping[str, Profile]) -> Profile:
+    """Return one profile of all days."""
+    first, *others = profiles.values()
+    for other in others:
+        first = first.merge(other)
+    return first
+
+
+def drifts(reference: Reference, served: Mapping[str, Profile], importance: Mapping[str, float]) -> list[Drift]:
+    """Return every variable's drift over the days of some profiles, each of them by its ISO 8601 day.
+
+    `importance` says how much the model's loss owes to a feature; the score matters as much as the most important one.
+    """
+    alarm, most = framing().alarm, max(importance.values(), default=0.0)
+    measured = [_measure(reference, each, served) for each in reference.variables if each.name in AS_SERVED]
+    moving = [each for each in measured if not each.variable.calendar]
+    weights = weights_of(np.array([importance.get(each.variable.name, most) for each in moving]))
+    p_values = np.array([each.chance.p_value(each.distance, alarm.drift_floor) for each in moving])
+    found = discoveries(p_values, weights, alarm.false_alarm_rate)
+    by_name = {each.variable.name: place for place, each in enumerate(moving)}
+    return [
+        each.judged(weights[place], alarm.false_alarm_rate * weights[place] / len(moving), found[place])
+        if (place := by_name.get(each.variable.name)) is not None
+        else each.judged(0.0, alarm.false_alarm_rate, None)
+        for each in measured
+    ]
+
+
+class _Measured(NamedTuple):
+    """How far one variable lies from training, and how far it would by chance."""
+
+    variable: Variable
+    distance: float
+    chance: Chance
+    trained: Floats
+    served: Floats
+
+    def judged(self, weight: float, level: float, found: bool | None) -> Drift:
+        """Return the answer: `found` beyond chance or not, or None where the variable is exempt."""
+        alarm = framing().alarm
+        threshold = self.chance.threshold(level, alarm.drift_floor)
+        power = self.chance.power(alarm.relevant_shift, threshold)
+        answer: Answer = "none" if power >= alarm.power else "inconclusive"
+        if found is None:
+            answer = "exempt"
+        elif found:
+            answer = "drift"
+        apart = psi(self.served, self.trained)
+        return Drift(
+            self.variable.name, answer, self.distance, threshold, power, weight, apart, self.trained, self.served
         )
-        yield Drift(
-            variable.name,
-            variable.calendar,
-            float(distance(counts, by_day.sum(axis=0))),
-            threshold,
-            _shares(by_day.sum(axis=0)),
-            _shares(counts),
-        )
+
+
+def _measure(reference: Reference, variable: Variable, served: Mapping[str, Profile]) -> _Measured:
+    counts = np.array([each.counts(variable.name, variable.bins) for each in served.values()], dtype=np.float64)
+    unseen = np.array(reference.unseen)
+    trained = Days(
+        np.array(variable.counts, dtype=np.float64)[unseen],
+        _weekdays(reference.days)[unseen],
+        framing().alarm.block_days,
+    )
+    expected = trained.expected(_weekdays(list(served)), counts.sum(axis=1))
+    window = counts.sum(axis=0) / max(counts.sum(), 1)
+    chance = trained.chance(counts.sum(), len(counts))
+    return _Measured(variable, float(hellinger(window, expected)), chance, expected, window)
+
+
+def _weekdays(days: Sequence[str]) -> NDArray[np.int64]:
+    return np.asarray(np.array(days, dtype="datetime64[D]").astype(np.int64) % 7)
 
 
 def cells(variable: Variable) -> list[str]:
@@ -95,7 +132,7 @@ def cells(variable: Variable) -> list[str]:
     if variable.bins.kind == "category":
         return [*variable.bins.named, "other", "missing"]
     edges = [f"{edge:.3g}" for edge in variable.bins.edges]
-    return [*[f"to {edge}" for edge in edges], f"over {edges[-1]}" if edges else "any", "missing"]
+    return [*[f"to {edge}" for edge in edges], f"over {edges[-1]}" if edges else "any", "never in training", "missing"]
 
 
 def summary(trained: Profile, served: Profile, names: list[str]) -> pd.DataFrame:

@@ -5,6 +5,9 @@ from datetime import date
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
+from ml.contract.clock import Clock
 from ml.monitoring.look import Look, look
 from ml.monitoring.report import render
 from ml.progress import say
@@ -12,6 +15,7 @@ from ml.settings import settings
 from ml.store import files
 
 VERDICT = "verdict.json"
+DELAYS = {"half": 0.5, "most": 0.95}  # shares of the outcomes that came within so many hours
 
 
 def monitor(until: date | None, report: Path | None = None) -> dict[str, Any]:
@@ -26,32 +30,58 @@ def monitor(until: date | None, report: Path | None = None) -> dict[str, Any]:
     content = json.dumps(found, indent=1).encode()
     for folder in (home, reports):  # of this window, and the latest
         files.write(files.join(folder, VERDICT), content)
-    judged = found["signal"]
+    rate, drifted = found["signals"]["rate"], found["drifted"]
     say(
         "monitor",
         f"{found['since']} to {found['until']}: {found['status']}, "
-        f"observed minus predicted {judged['value']:+.3f} (limits {judged['low']:+.3f}, {judged['high']:+.3f}); "
-        f"{len(found['drifted'])} of {len(looked.drifts)} variables drifted; report in {page}",
+        f"observed minus predicted {rate['value']:+.3f} (limits {rate['low']:+.3f}, {rate['high']:+.3f}); "
+        f"{len(drifted)} of {len(looked.drifts)} variables drifted; report in {page}",
     )
     return found
 
 
 def verdict(looked: Look) -> dict[str, Any]:
-    """Return the verdict: an alarm comes from outcomes alone, drift of inputs is a notice."""
-    days, judged = looked.days, looked.signal
+    """Return the verdict as plain JSON: an alarm comes from outcomes alone, drift of inputs is a notice."""
+    delays = looked.matured.delays[~np.isnan(looked.matured.delays)]
     return {
-        "status": "alarm" if judged.alarms else "quiet",
+        "status": "alarm" if any(each.alarms for each in looked.signals) else "quiet",
         "bundle": looked.bundle.digest,
-        "since": str(days[0]),
-        "until": str(days[-1]),
+        "since": str(looked.days[0]),
+        "until": str(looked.days[-1]),
+        "served_until": str(looked.newest.days.max()),
+        "judged_at": Clock("wall").now().isoformat(timespec="seconds"),
         "rows": len(looked.window.scores),
         "matured": int(looked.window.matured.sum()),
-        "signal": {
-            "value": judged.value,
-            "low": judged.low,
-            "high": judged.high,
-            "false_alarms": judged.false_alarms,
+        "coverage": float(looked.window.matured.mean()),
+        "delay_hours": dict(zip(DELAYS, np.quantile(delays, list(DELAYS.values())).tolist(), strict=True))
+        if len(delays)
+        else {},
+        "signals": {
+            each.name: {
+                "value": each.value,
+                "low": each.low,
+                "high": each.high,
+                "false_alarms": each.false_alarms,
+                "alarms": each.alarms,
+            }
+            for each in looked.signals
         },
-        "drifted": [each.name for each in looked.drifts if each.drifted],
+        "estimated": {
+            **looked.expected._asdict(),
+            "worse": looked.expected.worse,
+            "days": len(np.unique(looked.newest.days)),
+        },
+        "drift": {
+            each.name: {
+                "answer": each.answer,
+                "distance": each.distance,
+                "threshold": each.threshold,
+                "power": each.power,
+                "weight": each.weight,
+                "psi": each.psi,
+            }
+            for each in looked.drifts
+        },
+        "drifted": [each.name for each in looked.drifts if each.answer == "drift"],
         "performance": {name: each._asdict() for name, each in looked.performance.items()},
     }

@@ -5,11 +5,23 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ml.contract.framing import framing
 from ml.contract.reference import Reference
 from ml.monitoring.drift import Drift
 from ml.monitoring.observations import Observations
 from ml.monitoring.signal import Signal
-from ml.pages.picture import BAD, CALM, GOOD, INK, PALE, STRONG, Axes, as_high_as, picture
+from ml.pages.picture import BAD, CALM, GOOD, INK, OPEN, PALE, STRONG, Axes, as_high_as, picture
+from ml.statistics.bootstrap import interval, ratio_of_sums, resampled_days
+from ml.statistics.metrics import losses
+from ml.statistics.unlabelled import expected_losses
+
+DRAWS = 400
+ANSWERS = {"drift": BAD, "inconclusive": OPEN, "none": STRONG, "exempt": PALE}
+MEANT = {
+    "rate": "observed minus predicted rate",
+    "loss": "realised minus estimated loss",
+    "slope": "slope of the recalibrated logit, minus 1",
+}
 
 
 def _rates(days: NDArray[Any], values: NDArray[Any]) -> tuple[NDArray[Any], NDArray[np.float64]]:
@@ -41,48 +53,71 @@ def performance(axes: Axes, reference: Reference, served: Observations) -> None:
     axes.legend(ncols=4, loc="upper left", bbox_to_anchor=(0, 1.16))
 
 
-@picture(9, 2.4)
-def alarm(axes: Axes, signal: Signal, days: int) -> None:
-    """The signal among what windows of the training months give by chance."""
-    axes.hist(
-        signal.by_chance,
-        bins=50,
-        color=PALE,
-        label=f"{len(signal.by_chance):,} windows of {days} training days",
-    )
-    axes.axvspan(signal.low, signal.high, color=GOOD, alpha=0.08, label="limits")
-    axes.axvline(signal.value, color=BAD if signal.alarms else GOOD, lw=2.5, label="this window")
-    axes.set(xlabel="observed minus predicted rate", yticks=[])
-    axes.legend(ncols=3, loc="upper left", bbox_to_anchor=(0, 1.2))
+@picture(9, 3)
+def weeks(axes: Axes, reference: Reference, served: Observations) -> None:
+    """Realised and estimated loss of each seven days that have outcomes, the first with its 95 % interval over days."""
+    matured, metric = served.where(served.matured), framing().task.metric
+    days, place = np.unique(matured.days, return_inverse=True)
+    rows = np.bincount(place).astype(np.float64)
+    realised = np.bincount(place, losses(matured.outcomes, matured.scores)[metric]).astype(np.float64)
+    estimated = np.bincount(place, expected_losses(matured.scores)[metric])
+    stretches = [np.arange(first, min(first + 7, len(days))) for first in range(0, len(days), 7)]
+    middle = days.astype("datetime64[D]")[[each[len(each) // 2] for each in stretches]]
+    values = np.array([realised[each].sum() / rows[each].sum() for each in stretches])
+    spread = [ratio_of_sums(realised[each], rows[each], resampled_days(len(each), DRAWS, 0)) for each in stretches]
+    bounds = np.array([interval(each) for each in spread]).T
+    axes.errorbar(middle, values, np.abs(bounds - values), fmt="o", color=BAD, capsize=3, label="realised, 95 %")
+    let_expect = [estimated[each].sum() / rows[each].sum() for each in stretches]
+    axes.plot(middle, let_expect, "_", ms=16, mew=2.5, color=STRONG, label="estimated by the scores")
+    unseen = np.array(reference.unseen)
+    usual = np.array(reference.realised)[unseen].sum() / np.array(reference.rows)[unseen].sum()
+    axes.axhline(usual, color=CALM, ls="--", lw=1, label="realised in training, on days not fitted on")
+    axes.set(ylabel=f"{metric.replace('_', ' ')} of a week", ylim=(0, None))
+    axes.legend(ncols=3, loc="upper left", bbox_to_anchor=(0, 1.18))
+
+
+@picture(4.4, 2.4)
+def signal(axes: Axes, judged: Signal, days: int) -> None:
+    """A signal among what windows of the training months give by chance."""
+    axes.hist(judged.by_chance, bins=50, color=PALE, label=f"windows of {days} training days")
+    axes.axvspan(judged.low, judged.high, color=GOOD, alpha=0.08)
+    axes.axvline(judged.value, color=BAD if judged.alarms else GOOD, lw=2.5, label="this window")
+    axes.set(xlabel=MEANT[judged.name], yticks=[])
+    axes.locator_params(axis="x", nbins=5)
+    axes.legend(ncols=2, loc="upper left", bbox_to_anchor=(0, 1.2))
 
 
 @picture(4.4, 3.2)
-def scores(axes: Axes, drift: Drift, cells: list[str]) -> None:
-    """Shares of the scores in the deciles of training."""
-    place = np.arange(len(cells) - 1)
-    axes.bar(place - 0.2, drift.trained[:-1], 0.4, color=CALM, label="training")
-    axes.bar(place + 0.2, drift.served[:-1], 0.4, color=STRONG, label="served")
-    axes.set_xticks(place, cells[:-1], rotation=60, fontsize=8)
-    axes.set(ylabel="share of scores")
+def shares(axes: Axes, moved: Drift, cells: list[str]) -> None:
+    """The shares of a variable's values in the cells of training; empty ones at the end are left out."""
+    used = [at for at in range(len(cells)) if at < len(cells) - 2 or max(moved.trained[at], moved.served[at]) > 0.002]
+    place = np.arange(len(used))
+    axes.bar(place - 0.2, moved.trained[used], 0.4, color=CALM, label="training")
+    axes.bar(place + 0.2, moved.served[used], 0.4, color=ANSWERS[moved.answer], label="served")
+    axes.set_xticks(place, [cells[at] for at in used], rotation=60, fontsize=8, ha="right", rotation_mode="anchor")
+    axes.set(ylabel="share")
     axes.legend(ncols=2, loc="upper left", bbox_to_anchor=(0, 1.16))
 
 
 @picture(9, 4.4)
 def drift(axes: Axes, drifts: list[Drift]) -> None:
-    """Each variable's distance from training beside its threshold; calendar features are pale."""
+    """Each variable's distance from training beside its threshold, the furthest on top."""
     ordered = sorted(drifts, key=lambda each: each.distance)
-    as_high_as(1 + 0.22 * len(ordered))
-    colours = ["#d0d7de" if each.calendar else BAD if each.drifted else STRONG for each in ordered]
+    as_high_as(1.2 + 0.22 * len(ordered))
     place = np.arange(len(ordered))
-    axes.barh(place, [each.distance for each in ordered], color=colours, height=0.7)
-    limits = [(row, each.threshold) for row, each in zip(place, ordered, strict=True) if not each.calendar]
+    for answer, colour in ANSWERS.items():
+        own = [at for at in place if ordered[at].answer == answer]
+        if own:
+            axes.barh(own, [ordered[at].distance for at in own], color=colour, height=0.7, label=answer)
+    limits = [(at, each.threshold) for at, each in enumerate(ordered) if each.answer != "exempt"]
     axes.vlines(
         [limit for _, limit in limits],
-        [row - 0.42 for row, _ in limits],
-        [row + 0.42 for row, _ in limits],
+        [at - 0.42 for at, _ in limits],
+        [at + 0.42 for at, _ in limits],
         color=INK,
         lw=2,
     )
-    axes.set_yticks(place, [each.name + (" (calendar, exempt)" if each.calendar else "") for each in ordered])
-    axes.set(xlabel="Jensen-Shannon distance from training; the black mark is the threshold")
+    axes.set_yticks(place, [each.name for each in ordered])
+    axes.set(xlabel="Hellinger distance from training; the black mark is the threshold", xlim=(0, 1))
+    axes.legend(ncols=4, loc="lower right")
     axes.grid(visible=False, axis="y")

@@ -3,8 +3,6 @@
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from ml.contract.framing import framing
 from ml.features.table import SCORE
 from ml.monitoring import drift, plots
@@ -15,16 +13,26 @@ from ml.settings import settings
 PAGE = Path(__file__).with_name("report.html")
 
 
+MOST = 6  # variables whose distributions are drawn
+
+
 def render(look: Look, verdict: dict[str, Any]) -> str:
     """Return the page."""
     variables = {variable.name: variable for variable in look.bundle.reference.variables}
     scored = next(each for each in look.drifts if each.name == SCORE)
+    ranked = sorted(look.drifts, key=lambda each: (each.answer == "exempt", -each.distance / each.threshold))
+    reference, matured = look.bundle.reference, look.matured
     pictures = {
-        "performance": plots.performance(look.bundle.reference, look.served),
-        "alarm": plots.alarm(look.signal, len(look.days)),
-        "scores": plots.scores(scored, drift.cells(variables[SCORE])),
-        "calibration": picture.calibration(look.matured.outcomes, look.matured.scores, "served"),
+        "performance": plots.performance(reference, look.served),
+        "weeks": plots.weeks(reference, look.served),
+        "signals": [plots.signal(each, len(look.days)) for each in look.signals],
+        "scores": plots.shares(scored, drift.cells(variables[SCORE])),
+        "calibration": picture.calibration(matured.outcomes, matured.scores, "served"),
         "drift": plots.drift(look.drifts),
+        "shares": {
+            each.name: plots.shares(each, drift.cells(variables[each.name]))
+            for each in [one for one in ranked if one.name != SCORE][:MOST]
+        },
     }
     return page.render(
         PAGE,
@@ -32,8 +40,10 @@ def render(look: Look, verdict: dict[str, Any]) -> str:
         framing=framing(),
         verdict=verdict,
         look=look,
+        rate=look.signals[0],
+        loss=look.signals[1],
+        ranked=ranked,
         days=len(look.days),
-        coverage=float(np.mean(look.window.matured)),
         tested=look.bundle.manifest["ladder"][look.bundle.rung]["test"],
         profiles=drift.summary(*look.profiles, list(variables)).to_dict("index"),
         pictures=pictures,

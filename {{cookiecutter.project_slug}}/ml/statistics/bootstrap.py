@@ -21,7 +21,7 @@ def resampled_days(days: int, draws: int, seed: int, *, length: int | None = Non
 
 def ratio_of_sums(sums: NDArray[np.float64], sizes: NDArray[np.float64], drawn: Indices) -> NDArray[np.float64]:
     """Return sum over size of each draw, [draws], from the sums and sizes of single days, [days]."""
-    return np.asarray(sums[drawn].sum(axis=1) / np.maximum(sizes[drawn].sum(axis=1), 1))
+    return np.asarray(sums[drawn].sum(axis=1) / np.maximum(sizes[drawn].sum(axis=1), np.finfo(np.float64).tiny))
 
 
 def interval(values: NDArray[np.float64], level: float = 0.95) -> tuple[float, float]:

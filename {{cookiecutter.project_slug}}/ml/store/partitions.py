@@ -2,6 +2,7 @@
 
 import io
 import re
+from collections.abc import Sequence
 from datetime import date
 
 import pandas as pd
@@ -18,10 +19,10 @@ def days(url: str) -> list[date]:
     return [date.fromisoformat(found[1]) for found in named if found]
 
 
-def read(url: str, day: date) -> pd.DataFrame:
-    """Return one day's rows as they were written; raises ContractError for what is no Parquet file."""
+def read(url: str, day: date, columns: Sequence[str] = ()) -> pd.DataFrame:
+    """Return one day's rows as they were written, or some of their columns; raises ContractError for what is none."""
     try:
-        return pd.read_parquet(io.BytesIO(files.read(place(url, day))))
+        return pd.read_parquet(io.BytesIO(files.read(place(url, day))), columns=list(columns) or None)
     except ValueError as error:
         raise ContractError("data", f"{place(url, day)} is no Parquet file: {error}", "Write it again") from error
 

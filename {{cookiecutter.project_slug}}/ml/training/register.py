@@ -29,6 +29,7 @@ from ml.progress import say
 from ml.training import fitted
 from ml.training.card import card
 from ml.training.fitted import Fitted
+from ml.training.later import sums_by_day
 from ml.training.provenance import provenance
 
 GOLDEN = 64  # records that every service scores again before it is ready
@@ -149,18 +150,22 @@ def _variable(whole: Rows, name: str, calendar: bool, values: Any) -> Variable:
 
 
 def reference(whole: Rows, inputs: list[Variable], scores: Any, rung: Fitted) -> Reference:
-    """Return the window day by day: counts of each feature and of the score, sums of outcomes and scores.
+    """Return the window day by day: counts of each feature and of the score, sums of outcomes, scores and losses.
 
     Days of the folds have the scores of the fits that had not seen them.
     """
     days = np.unique(whole.days)
     by = [whole.days == day for day in days]
-    sums = {str(day): float(scores[rows].sum()) for day, rows in zip(days, by, strict=True)} | rung.later
+    sums = sums_by_day(whole.days, whole.outcomes, scores) | rung.later
     return Reference(
         days=[str(day) for day in days],
         rows=[int(rows.sum()) for rows in by],
         observed=[float(whole.outcomes[rows].sum()) for rows in by],
-        predicted=[sums[str(day)] for day in days],
+        predicted=[sums[str(day)]["predicted"] for day in days],
+        realised=[sums[str(day)]["realised"] for day in days],
+        estimated=[sums[str(day)]["estimated"] for day in days],
+        slope=[sums[str(day)]["slope"] for day in days],
+        information=[sums[str(day)]["information"] for day in days],
         unseen=[str(day) in rung.later or str(day) not in rung.days for day in days],
         variables=[*inputs, _variable(whole, SCORE, False, scores)],
     )

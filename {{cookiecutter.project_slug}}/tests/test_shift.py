@@ -1,0 +1,118 @@
+"""Distances, what chance adds to them, and many questions at once, on numbers whose answers are known."""
+
+import numpy as np
+import pytest
+from scipy.stats import chi2, false_discovery_control
+
+from ml.statistics.longrun import long_run, student
+from ml.statistics.many import discoveries, weights_of
+from ml.statistics.metrics import losses
+from ml.statistics.shift import Chance, Days, hellinger, psi, shares
+from ml.statistics.unlabelled import expected_losses, slope_terms
+
+
+def days(counts: np.ndarray, run: int = 1) -> Days:
+    return Days(np.asarray(counts, dtype=np.float64), np.zeros(len(counts), dtype=np.int64), run)
+
+
+def test_the_distance_is_nothing_for_equal_shares_and_one_for_nothing_in_common() -> None:
+    assert hellinger(np.array([0.2, 0.8]), np.array([0.2, 0.8])) == pytest.approx(0, abs=1e-8)
+    assert hellinger(np.array([1.0, 0]), np.array([0, 1.0])) == 1
+    assert hellinger(np.array([0.5, 0.5]), np.array([1.0, 0])) == pytest.approx(np.sqrt(1 - np.sqrt(0.5)))
+
+
+def test_the_index_is_eight_times_the_squared_distance_of_what_is_close() -> None:
+    one, other = np.array([0.3, 0.3, 0.4]), np.array([0.31, 0.28, 0.41])
+    assert psi(one, other) == pytest.approx(8 * hellinger(one, other) ** 2, rel=0.01)
+    assert np.isfinite(psi(np.array([1.0, 0]), np.array([0.5, 0.5])))
+
+
+def test_where_days_do_not_differ_only_rows_count() -> None:
+    """Half the sum of squared terms is then an eighth of chi-squared over the rows (Pearson 1900)."""
+    rng = np.random.default_rng(0)
+    share = np.array([0.1, 0.2, 0.3, 0.4])
+    known = days(rng.multinomial(5000, share, 400))
+    chance = known.chance(1000, 14)
+    assert chance.mean == pytest.approx(3 / (8 * 1000), rel=0.1)
+    windows = rng.multinomial(1000, share, 2000) / 1000
+    distances = hellinger(windows, share)
+    assert np.quantile(distances, 0.99) == pytest.approx(np.sqrt(chi2(3).ppf(0.99) / 8000), rel=0.05)
+    assert np.mean([chance.p_value(each, 0) < 0.01 for each in distances]) == pytest.approx(0.01, abs=0.006)
+
+
+def test_days_that_differ_widen_what_chance_explains_however_many_rows_there_are() -> None:
+    rng = np.random.default_rng(1)
+    swinging = np.array([rng.multinomial(5000, [p, 1 - p]) for p in rng.uniform(0.2, 0.8, 100)])
+    calm, wide = days(rng.multinomial(5000, [0.5, 0.5], 100)), days(swinging)
+    assert wide.chance(1e6, 14).mean > 100 * calm.chance(1e6, 14).mean
+    assert wide.chance(1e6, 14).mean == pytest.approx(wide.chance(1e9, 14).mean, rel=0.01)
+    assert wide.chance(1e6, 28).mean < wide.chance(1e6, 14).mean
+
+
+def test_days_in_runs_vary_more_than_days_on_their_own() -> None:
+    rng = np.random.default_rng(2)
+    drawn = rng.normal(size=400)
+    runs = np.repeat(rng.normal(size=100), 4)
+    alone, together = (long_run(each[:, None], 4) for each in (drawn, runs))
+    assert alone.covariance[0, 0] == pytest.approx(1, abs=0.5)
+    assert together.covariance[0, 0] > 2 * alone.covariance[0, 0]
+    assert student(together, 0.99) > 2.3 * np.sqrt(together.covariance[0, 0])
+
+
+def test_a_threshold_is_the_distance_of_its_level_and_never_within_the_floor() -> None:
+    chance = Chance(mean=0.001, numerator=4, denominator=20, widest=0.0005)
+    threshold = chance.threshold(0.001, 0.1)
+    assert threshold > 0.1
+    assert chance.p_value(threshold, 0.1) == pytest.approx(0.001)
+    assert chance.p_value(0.1, 0.1) == 1
+    assert chance.power(0.3, threshold) > 0.95 > 0.05 > chance.power(0.05, threshold)
+
+
+def test_weekdays_are_told_apart_where_each_is_there_often_enough() -> None:
+    seasons = np.arange(70) % 7
+    weekend = np.where(seasons[:, None] >= 5, [100, 900], [900, 100]).astype(float)
+    known = Days(weekend, seasons, 2)
+    saturdays = known.expected(np.full(2, 5), np.full(2, 1000.0))
+    assert saturdays == pytest.approx([0.1, 0.9], abs=0.01)
+    short = Days(weekend[:14], seasons[:14], 2)
+    assert short.expected(np.full(2, 5), np.full(2, 1000.0)) == pytest.approx(
+        shares(weekend[:14].sum(axis=0)), abs=1e-3
+    )
+
+
+def test_discoveries_are_those_of_benjamini_and_hochberg() -> None:
+    found = np.random.default_rng(3).uniform(size=40) ** 3
+    assert (discoveries(found, np.ones(40), 0.05) == (false_discovery_control(found) <= 0.05)).all()
+    assert not discoveries(np.array([0.9, 0.8]), np.ones(2), 0.05).any()
+
+
+def test_what_matters_more_needs_less_and_all_weights_are_one_on_average() -> None:
+    weights = weights_of(np.array([0.0, 0.1, 0.3, -0.1]))
+    assert weights.mean() == pytest.approx(1)
+    assert weights.tolist() == pytest.approx([0.5, 1.0, 2.0, 0.5])
+    assert weights_of(np.zeros(3)).tolist() == [1, 1, 1]
+    close = np.full(2, 0.03)
+    assert discoveries(close, np.array([1.5, 0.5]), 0.04).tolist() == [True, False]
+
+
+def test_expected_losses_are_the_mean_of_both_outcomes_by_the_score() -> None:
+    scores = np.array([0.1, 0.5, 0.9])
+    entropy = -scores * np.log(scores) - (1 - scores) * np.log(1 - scores)
+    assert expected_losses(scores)["log_loss"] == pytest.approx(entropy)
+    assert expected_losses(scores)["brier"] == pytest.approx(scores * (1 - scores))
+    rng = np.random.default_rng(4)
+    many = rng.uniform(0.05, 0.6, 200_000)
+    came = (rng.random(len(many)) < many).astype(float)
+    assert losses(came, many)["log_loss"].mean() == pytest.approx(expected_losses(many)["log_loss"].mean(), rel=0.01)
+
+
+def test_the_slope_is_that_of_the_recalibrated_logit_whatever_a_day_does_to_all_its_rows() -> None:
+    rng = np.random.default_rng(5)
+    day = np.repeat(np.arange(50), 2000)
+    logits = rng.normal(-2, 1, len(day))
+    scores = 1 / (1 + np.exp(-logits))
+    for slope in (1.0, 0.7):
+        truth = 1 / (1 + np.exp(-(slope * (logits + 2) - 2 + 0.3 * rng.normal(size=50)[day])))
+        terms, information = slope_terms((rng.random(len(day)) < truth).astype(float), scores, day)
+        assert 1 + terms.sum() / information.sum() == pytest.approx(slope, abs=0.05)
+    assert slope_terms(np.ones(3), np.full(3, 0.3), np.zeros(3, dtype=int))[1].sum() == pytest.approx(0)
