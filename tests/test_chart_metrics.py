@@ -11,15 +11,17 @@ import yaml
 from chart_rendering import one, pods, selects, with_other
 from conftest import TEMPLATE
 
-SERIES = {"Counter": [""], "Gauge": [""], "Histogram": ["_bucket", "_sum", "_count"]}
+SERIES = {"Counter": [""], "Gauge": [""], "gauge": [""], "Histogram": ["_bucket", "_sum", "_count"]}
+MODULES = ("serving/counters.py", "stream/counters.py", "monitoring/exporter.py", "monitoring/gauges.py")
 GIVEN = {"namespace", "pod", "service", "le"}  # by who scrapes, and by histograms
+ALERTS = {"ALERTS": {"alertname", "alertstate"}}  # Prometheus' own
 
 
 def exported() -> dict[str, set[str]]:
-    """Return the labels of each series that the service and the stream export, by its name."""
+    """Return the labels of each series that the service, the stream and the monitor export, by its name."""
     found = {}
-    for part in ("serving", "stream"):
-        for call in ast.walk(ast.parse((TEMPLATE / "ml" / part / "counters.py").read_text())):
+    for module in MODULES:
+        for call in ast.walk(ast.parse((TEMPLATE / "ml" / module).read_text())):
             if isinstance(call, ast.Call) and isinstance(call.func, ast.Name) and call.func.id in SERIES:
                 name, labels = (
                     ast.literal_eval(call.args[0]),
@@ -41,20 +43,20 @@ def asked(expression: str) -> tuple[set[str], set[str]]:
         if isinstance(part, promql.AggregateExpr) and part.modifier:
             labels.update(part.modifier.labels)
 
-    promql.walk(promql.parse(re.sub(r"\$(namespace|service)|\{\{args\.hash\}\}", "given", expression)), note)
+    promql.walk(promql.parse(re.sub(r"\$(namespace|service|metric)|\{\{args\.hash\}\}", "given", expression)), note)
     return series, labels
 
 
 @pytest.fixture
 def expressions(rendered) -> dict[str, str]:
     """All that is asked of Prometheus, by who asks."""
-    (group,) = one(rendered["serving/metrics"], "PrometheusRule")["spec"]["groups"]
-    found = {each.get("alert") or each["record"]: each["expr"] for each in group["rules"]}
-    for panel in board(rendered)["panels"]:
-        found |= {f"{panel['title']} {each['refId']}": each["expr"] for each in panel["targets"]}
-    for variable in board(rendered)["templating"]["list"][1:]:
-        series, label = re.fullmatch(r"label_values\((.+), (\w+)\)", variable["query"]["query"]).groups()
-        found[f"${variable['name']}"] = f"count by ({label}) ({series})"
+    found = {each.get("alert") or each["record"]: each["expr"] for each in rules(rendered)}
+    for board in boards(rendered):
+        for panel in board["panels"]:
+            found |= {f"{panel['title']} {each['refId']}": each["expr"] for each in panel["targets"]}
+        for variable in board["templating"]["list"][1:]:
+            series, label = re.fullmatch(r"label_values\((.+), (\w+)\)", variable["query"]["query"]).groups()
+            found[f"{board['title']} ${variable['name']}"] = f"count by ({label}) ({series})"
     (trigger,) = one(rendered["serving/keda"], "ScaledObject")["spec"]["triggers"]
     found["keda"] = trigger["metadata"]["query"]
     for metric in one(rendered["serving/rollout"], "AnalysisTemplate")["spec"]["metrics"]:
@@ -62,9 +64,23 @@ def expressions(rendered) -> dict[str, str]:
     return found
 
 
-def board(rendered: dict) -> dict:
-    (found,) = one(rendered["serving/metrics"], "ConfigMap", "project-dashboard")["data"].values()
-    return json.loads(found)
+def rules(rendered: dict, scenario: str = "serving/metrics") -> list[dict]:
+    """Return the rules of all groups, in their order."""
+    groups = one(rendered[scenario], "PrometheusRule")["spec"]["groups"]
+    return [rule for group in groups for rule in group["rules"]]
+
+
+def boards(rendered: dict) -> list[dict]:
+    """Return the dashboards."""
+    found = one(rendered["serving/metrics"], "ConfigMap", "project-dashboard")["data"]
+    assert set(found) == {"project.json", "project-model.json"}
+    return [json.loads(text) for text in found.values()]
+
+
+def recorded(rendered: dict) -> dict[str, set[str]]:
+    """Return the labels of each series that a rule records, by its name."""
+    found = {each["record"]: each for each in rules(rendered) if "record" in each}
+    return {name: asked(each["expr"])[1] | set(each.get("labels", {})) for name, each in found.items()}
 
 
 def test_the_code_exports_what_this_test_knows_how_to_read():
@@ -73,11 +89,13 @@ def test_the_code_exports_what_this_test_knows_how_to_read():
     assert series["ml_prediction_seconds_sum"] == set()
     assert series["ml_refused_requests_total"] == {"route", "status"}
     assert series["ml_plan_info"] == {"plan"}
+    assert series["ml_monitor_signal_limit"] == {"signal", "side"}
+    assert series["ml_monitor_up"] == set()
 
 
-def test_every_series_and_every_label_that_is_asked_for_is_exported(expressions):
-    known = exported()
-    assert len(expressions) > 30
+def test_every_series_and_every_label_that_is_asked_for_is_exported_or_recorded(expressions, rendered):
+    known = exported() | recorded(rendered) | ALERTS
+    assert len(expressions) > 60
     for who, expression in expressions.items():
         series, labels = asked(expression)
         assert series, who
@@ -95,21 +113,9 @@ def test_every_metric_that_is_exported_is_seen_somewhere(expressions):
     }
 
 
-def test_each_alert_says_how_bad_it_is_and_what_it_means(rendered):
-    (group,) = one(rendered["serving/metrics"], "PrometheusRule")["spec"]["groups"]
-    alerts = [each for each in group["rules"] if "alert" in each]
-    assert len(alerts) == 10
-    for alert in alerts:
-        assert alert["labels"]["severity"] in ("critical", "warning")
-        assert alert["annotations"]["summary"].endswith(".")
-
-
 def test_the_metric_that_pods_are_scaled_by_is_recorded_under_its_name(rendered):
-    manifests = rendered["serving/concurrency"]
-    (metric,) = one(manifests, "HorizontalPodAutoscaler")["spec"]["metrics"]
-    (group,) = one(manifests, "PrometheusRule")["spec"]["groups"]
-    recorded = {each["record"] for each in group["rules"] if "record" in each}
-    assert recorded == {metric["pods"]["metric"]["name"]}
+    (metric,) = one(rendered["serving/concurrency"], "HorizontalPodAutoscaler")["spec"]["metrics"]
+    assert metric["pods"]["metric"]["name"] in [each.get("record") for each in rules(rendered, "serving/concurrency")]
 
 
 HASH = "rollouts-pod-template-hash"
@@ -145,17 +151,19 @@ def scraped(manifests: list[dict], pinned: dict[str, str]) -> list[tuple[str, st
         ("serving/unrouted", {}),
     ],
 )
-def test_the_operator_finds_each_pod_once_the_canary_too(charts, scenario, pinned):
+def test_the_operator_finds_each_pod_once_the_canary_and_the_exporter_too(charts, scenario, pinned):
     on = {
         "metrics": {"monitor": True, "labels": {"release": "p"}},
         "stream": {"enabled": True, "brokers": "kafka:9092"},
+        "monitor": {"enabled": True},
     }
-    manifests = with_other(charts, scenario, on | {"images": {"stream": "ml:1"}})
+    manifests = with_other(charts, scenario, on | {"images": {"stream": "ml:1", "training": "ml:2"}})
     assert one(manifests, "ServiceMonitor")["metadata"]["labels"]["release"] == "p"
     serving = {"project-stable", "project-latest"}
     if set(pinned.values()) == {"stable"}:  # the canary is not there yet
         serving = {"project-stable"}
-    expected = [*((pod, "project") for pod in sorted(serving)), ("project-stream", "project-stream")]
+    expected = [("project-exporter", "project-exporter"), *((pod, "project") for pod in sorted(serving))]
+    expected += [("project-stream", "project-stream")]
     assert scraped(manifests, pinned) == expected
 
 
@@ -166,11 +174,24 @@ def test_the_platforms_prometheus_gives_the_labels_that_rules_ask_for(rendered):
     assert labels == {"namespace", "pod", "service"}
 
 
+def test_the_platforms_prometheus_calls_the_stream_and_the_exporter_as_the_operator_does(rendered):
+    told = yaml.safe_load(one(rendered["platform/all"], "ConfigMap", "project-prometheus")["data"]["prometheus.yml"])
+    kept, *_, renamed = told["scrape_configs"][0]["relabel_configs"]
+    for part, port in (("serving", "http"), ("stream", "metrics"), ("exporter", "metrics")):
+        assert re.fullmatch(kept["regex"], f"{part};{port}")
+        found = re.fullmatch(renamed["regex"], f"{part};project")
+        assert bool(found) == (part != "serving")
+        if found:
+            assert found.expand(renamed["replacement"].replace("$", "\\")) == f"project-{part}"
+    assert not re.fullmatch(kept["regex"], "experiment;http")
+
+
 def test_panels_do_not_overlap(rendered):
-    taken = set()
-    for panel in board(rendered)["panels"]:
-        at = panel["gridPos"]
-        cells = {(at["x"] + right, at["y"] + down) for right in range(at["w"]) for down in range(at["h"])}
-        assert not taken & cells, panel["title"]
-        assert max(right for right, _ in cells) < 24
-        taken |= cells
+    for board in boards(rendered):
+        taken = set()
+        for panel in board["panels"]:
+            at = panel["gridPos"]
+            cells = {(at["x"] + right, at["y"] + down) for right in range(at["w"]) for down in range(at["h"])}
+            assert not taken & cells, panel["title"]
+            assert max(right for right, _ in cells) < 24
+            taken |= cells

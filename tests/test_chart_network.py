@@ -101,6 +101,9 @@ def test_prometheus_reaches_the_pods_that_it_is_to_read(charts, rendered):
         assert lets(closed, part, port, platforms)
         assert not lets(closed, part, port, {})
         assert not lets(closed, part, port, platforms, "other")
+    jobs = rendered["serving/jobs"]
+    assert lets(jobs, "exporter", "metrics", platforms)
+    assert not lets(jobs, "exporter", "metrics", {})
 
 
 def test_what_a_closed_network_shuts_out_is_told(charts):
@@ -130,6 +133,7 @@ def test_each_part_reaches_what_its_settings_name_and_nothing_else(rendered):
     assert opened(jobs, labels_of(jobs, "serving"), "egress") == {"to-dns": dns, "to-store": store, "to-online": online}
     assert opened(jobs, labels_of(jobs, "monitor"), "egress") == {"to-dns": dns, "to-store": store}
     assert opened(jobs, labels_of(jobs, "score"), "egress") == {"to-dns": dns, "to-store": store, "to-online": online}
+    assert opened(jobs, labels_of(jobs, "exporter"), "egress") == {"to-dns": dns, "to-store": store}
     stream = rendered["serving/stream"]
     assert opened(stream, labels_of(stream, "stream"), "egress") == {
         "to-dns": dns,

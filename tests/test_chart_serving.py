@@ -20,6 +20,7 @@ NEVER_CHANGED = {  # by Kubernetes: an upgrade that changed one of these would f
     "serving": {"app.kubernetes.io/name": "serving", "app.kubernetes.io/instance": NAME},
     "stream": {"app.kubernetes.io/name": "stream", "app.kubernetes.io/instance": NAME},
     "experiment": {"app.kubernetes.io/name": "experiment", "app.kubernetes.io/instance": NAME},
+    "exporter": {"app.kubernetes.io/name": "exporter", "app.kubernetes.io/instance": NAME},
 }
 
 

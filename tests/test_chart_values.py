@@ -115,6 +115,8 @@ WRONG = {
     "a route to no gateway": ("serving/route", {"route": {"gateway": ""}}, "'/route/gateway'"),
     "a route without a host": ("serving/route", {"route": {"hosts": []}}, "'/route/hosts'"),
     "an alert at no time": ("serving/metrics", {"metrics": {"slow": 0}}, "'/metrics/slow'"),
+    "a share of more than all": ("serving/metrics", {"metrics": {"coverage": 1.1}}, "'/metrics/coverage'"),
+    "a runbook with an anchor": ("serving/metrics", {"metrics": {"runbook": "a.md#b"}}, "'/metrics/runbook'"),
     "a label that is a number": ("serving/metrics", {"metrics": {"labels": {"tier": 1}}}, "'/metrics/labels/tier'"),
     "a job without its image": ("serving/jobs", {"images": {"training": ""}}, "'/images/training'"),
     "a schedule of six fields": ("serving/jobs", {"monitor": {"schedule": "0 17 * * * *"}}, "'/monitor/schedule'"),

@@ -48,7 +48,9 @@ def test_a_wrong_value_is_refused_with_field_reason_and_row(
     client: Client, server: Server, count, change: dict[str, Any], field: str, reason: str
 ) -> None:
     wrong = {name: value for name, value in {**EXAMPLE, **change}.items() if value is not ...}
-    before = len(server.predictions())
+    before, counters = len(server.predictions()), ("ml_contract_breaches_total", "ml_broken_records_total")
+    for name in counters:
+        count(name)
     count("ml_refused_requests_total", route="/predict", status="400")
     for body, row in ((wrong, {}), ([EXAMPLE, EXAMPLE, wrong], {"row": 2})):
         answer = client.post("/predict", json=body)
@@ -57,6 +59,7 @@ def test_a_wrong_value_is_refused_with_field_reason_and_row(
         assert {name: detail[name] for name in ("field", *row)} == {"field": field, **row}
         assert reason in detail["reason"]
     assert count("ml_refused_requests_total", route="/predict", status="400") == 2
+    assert [count(name) for name in counters] == [2, 2]
     assert len(server.predictions()) == before, "of a refused request nothing is scored or written"
 
 

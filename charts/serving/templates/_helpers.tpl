@@ -1,4 +1,4 @@
-{{- /* Parts of a release: serving, stream, monitor, score, experiment, smoke. Called with (dict "root" $ "part" …). */}}
+{{- /* Parts of a release: serving, stream, monitor, exporter, score, experiment, smoke. Called with (dict "root" $ "part" …). */}}
 
 {{- define "serving.selector" -}}
 app.kubernetes.io/name: {{ .part }}

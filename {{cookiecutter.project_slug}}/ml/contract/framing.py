@@ -82,7 +82,9 @@ class Label(Table):
 
     attribution_hours: float = Field(gt=0, description="from prediction on; an outcome that comes later corrects")
     absent: Literal["drop", "negative"] = Field(description="what a prediction without an outcome is taken for")
-    hidden: Literal["none", "positive", "negative"] = Field(description="decisions that, acted on, hide their outcome")
+    hidden: Literal["none", "positive", "negative"] = Field(
+        default="none", description="decisions that, acted on, hide their outcome"
+    )
 
 
 class Frozen(Table):

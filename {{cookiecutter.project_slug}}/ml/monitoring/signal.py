@@ -82,7 +82,7 @@ class Past:
         apart = long_run(((self.sums - usual * self.sizes) / self.sizes.mean())[:, None], framing().alarm.block_days)
         margin = student(apart, 1 - tail) * np.sqrt(1 / days + 1 / len(self.sizes))
         low, high = np.quantile(self.windows(days, DRAWS, SEED), [tail, 1 - tail])
-        return min(float(low), usual - margin), max(float(high), usual + margin)
+        return float(min(low, usual - margin)), float(max(high, usual + margin))
 
 
 def signals(reference: Reference, outcomes: Floats, scores: Floats, days: NDArray[Any]) -> Iterator[Signal]:

@@ -24,6 +24,14 @@ class Refused(Exception):
         self.body = json.dumps({"error": error, **more}).encode()
 
 
+class Broken(Refused):
+    """A body that breaks its class: what pydantic found, and whether it was a list."""
+
+    def __init__(self, errors: list[Any], listed: bool) -> None:
+        super().__init__(400, "invalid request", detail=[_detail(each, listed) for each in errors[:20]])
+        self.errors, self.listed = errors, listed
+
+
 TOO_LONG = f"the body is longer than {LIMIT} bytes; send fewer records at once"
 
 
@@ -35,14 +43,12 @@ class Body:
         self._many: TypeAdapter[list[BaseModel]] = TypeAdapter(list[kind])  # type: ignore[valid-type]
 
     def parse(self, body: bytes) -> tuple[Sequence[Any], bool]:
-        """Return the objects, and whether they came as a list; raises Refused with each field and reason."""
+        """Return the objects, and whether they came as a list; raises Broken with each field and reason."""
         listed = body.lstrip()[:1] == b"["
         try:
             return (self._many.validate_json(body), True) if listed else ([self._one.validate_json(body)], False)
         except ValidationError as error:
-            raise Refused(
-                400, "invalid request", detail=[_detail(each, listed) for each in error.errors()[:20]]
-            ) from None
+            raise Broken(error.errors(include_url=False), listed) from None
 
 
 def _detail(error: Any, listed: bool) -> dict[str, Any]:

@@ -26,6 +26,8 @@ SCORES = Histogram("ml_score", "Scores given.", ["bundle"], buckets=[step / 20 f
 SECONDS = Histogram("ml_prediction_seconds", "From a request's body to its answer, a record.", buckets=LATENCY)
 OUTCOMES = Counter("ml_outcomes_total", "Outcomes received.", ["sender", "outcome"])
 REFUSED = Counter("ml_refused_requests_total", "Requests refused.", ["route", "status"])
+BREACHES = Counter("ml_contract_breaches_total", "Values that break the record's contract.", ["field", "kind"])
+BROKEN = Counter("ml_broken_records_total", "Records that break the contract; a list is refused for one of them.")
 MISSING = Counter("ml_missing_values_total", "Features served without a value.", ["feature"])
 UNKNOWN = Counter("ml_unknown_categories_total", "Categories served that training never saw.", ["feature"])
 DEFAULTS = Counter("ml_default_features_total", "Windowed features served as their default.", ["feature"])

@@ -12,8 +12,9 @@ from typing import Any
 
 from ml.contract import secrets
 from ml.contract.schema import record_type
+from ml.serving import breaches
 from ml.serving.batching import Batching
-from ml.serving.body import Body, Message, Reading, Receive, Refused, Send
+from ml.serving.body import Body, Broken, Message, Reading, Receive, Refused, Send
 from ml.serving.counters import REFUSED
 from ml.serving.description import description
 from ml.serving.process import TIME, Process
@@ -95,6 +96,8 @@ class Endpoints:
             await self._send(send, 200, (f"[{','.join(answers)}]" if listed else answers[0]).encode())
         except Refused as refused:
             REFUSED.labels("/predict", str(refused.status)).inc()
+            if isinstance(refused, Broken):
+                breaches.count(refused.errors, refused.listed)
             await self._send(send, refused.status, refused.body)
         except Exception:
             logger.exception("a request could not be answered")

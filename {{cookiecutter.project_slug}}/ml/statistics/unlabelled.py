@@ -24,8 +24,8 @@ def expected_losses(scores: Floats) -> dict[str, Floats]:
 def slope_terms(outcomes: Floats, scores: Floats, day: NDArray[np.int64]) -> tuple[Floats, Floats]:
     """Return of each day the terms of the slope of recalibrated logits minus 1, one step from 1; [days] each.
 
-    It is the sum of the first over that of the second, the information (Cox 1958). What shifts all logits of a day alike is taken
-    off day by day; where scores order records less well than they claim, it is negative.
+    It is the sum of the first over that of the second, the information (Cox 1958). What shifts all logits of a day
+    alike is taken off day by day; where scores order records less well than they claim, it is negative.
     """
     logits, weights = logit(np.clip(scores, EDGE, 1 - EDGE)), scores * (1 - scores)
     usual = np.bincount(day, weights * logits) / np.maximum(np.bincount(day, weights), EDGE)

@@ -75,8 +75,17 @@ def erase(
 def monitor(
     until: Annotated[datetime | None, day("Last day to look at; by default the newest.")] = None,
     report: Annotated[Path | None, typer.Option(help="Where the HTML report goes; by default below the store.")] = None,
+    listen: Annotated[
+        bool, typer.Option("--listen", help="Answer GET /metrics with the last verdict instead.")
+    ] = False,
+    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port to listen on.")] = 9401,
 ) -> None:
     """Compare what was served with what was trained on, and judge what is tried out; write reports and verdicts."""
+    if listen:
+        from ml.monitoring.listen import listen as answer
+
+        return answer(host, port, settings().reports_url)
     with Bar("looking at what was served"):
         from ml.experiment.experiment import judge_running
         from ml.labelling.label import label
