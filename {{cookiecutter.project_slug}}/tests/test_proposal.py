@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from conftest import ml, one_line
+from conftest import ml
 from github_api import NAME, TOKEN, Hub, git, github
 
 from ml.errors import ContractError
@@ -201,9 +201,3 @@ def test_the_retraining_policy_starts_the_workflow_and_trains_nothing_itself(hub
     days = {"since": "2013-01-16", "until": "2013-04-15"}
     assert hub.dispatched == [{"workflow": "train.yml", "ref": "main", "inputs": days}]
     assert not (tmp_path / "store" / "bundles").exists()
-
-
-def test_without_a_token_for_the_workflow_no_attempt_counts(tmp_path: Path) -> None:
-    ran = ml("retrain", "--on", "github", "--force", ML_STORE_URL=tmp_path / "store", GITHUB_TOKEN="")
-    assert "a token is needed to start train.yml" in one_line(ran)
-    assert not (tmp_path / "store").exists()

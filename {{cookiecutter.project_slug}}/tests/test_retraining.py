@@ -313,3 +313,14 @@ def test_without_a_verdict_or_with_one_of_another_version_the_monitor_comes_firs
     files.write(files.join(settings().reports_url, "verdict.json"), json.dumps(told).encode())
     with pytest.raises(ContractError, match=r"has no signals, so it is of another version\. Run `ml monitor` again"):
         retraining.ask(forced=False, on="here")
+
+
+def test_without_a_token_for_the_workflow_no_attempt_counts(
+    store: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.delenv("GITHUB_TOKEN", raising=False)
+    monitored("2013-07-21", "rate")
+    with pytest.raises(typer.Exit):
+        watching.retrain(force=False, on="github")
+    assert "a token is needed to start train.yml" in capsys.readouterr().err
+    assert past(datetime.now(UTC)).acts == []
