@@ -8,15 +8,20 @@ import resource
 import shutil
 import subprocess
 import sys
+from datetime import date
 from pathlib import Path
 
+import numpy as np
+import pandas as pd
 import pytest
 from conftest import ROOT, Ran, configured, copy_of_bundle, ml, one_line
 
 from ml.contract import bundle as bundles
+from ml.contract import trained
 from ml.contract.bundle import CORE, MANIFEST, digest_of, dump
 from ml.serving.server import free_port
 from ml.settings import settings
+from ml.store import partitions
 
 STEPS = ("ingest", "validate", "features", "train", "evaluate", "register")
 VERBS = (
@@ -164,18 +169,26 @@ def test_an_alarm_makes_retrain_train_on_the_newest_days(released: Path, bundle:
     reports = released / "store" / "reports" / "laptop"
     reports.mkdir(parents=True)
 
-    def monitored(status: str, until: str) -> None:
-        (reports / "verdict.json").write_text(json.dumps({"status": status, "until": until, "bundle": bundle[1]}))
+    def monitored(until: str, *, alarms: bool) -> None:
+        told = {"until": until, "bundle": bundle[1], "signals": {"rate": {"alarms": alarms}}}
+        told |= {"drifted": [], "estimated": {"worse": False}}
+        (reports / "verdict.json").write_text(json.dumps(told))
 
-    monitored("quiet", "2013-04-15")
+    monitored("2013-04-15", alarms=False)
     assert "asks for nothing" in run_in(released, "retrain").stdout
-    monitored("alarm", "2013-04-10")
-    assert "10 days after the last one, retraining.pause_days says 14" in run_in(released, "retrain").stdout
-    monitored("alarm", "2013-04-15")
+    monitored("2013-04-15", alarms=True)
+    assert "0 labels since the champion's last day" in run_in(released, "retrain").stdout
+    labelled = pd.DataFrame({"outcome": np.zeros(5000)})
+    partitions.write(f"{released}/store/labels/laptop", date(2013, 4, 15), labelled)
     ran = run_in(released, "retrain")
     assert ran.returncode == 0, ran.stderr
     assert "training on 2013-01-16 to 2013-04-15" in ran.stdout
     assert bundles.newest(str(released / "store")) != bundle[1]
+    answered = re.search(r"^verdict +(\w+):", ran.stdout, re.MULTILINE)
+    assert answered is not None
+    assert trained.answer(f"{released}/store", date(2013, 1, 16), date(2013, 4, 15)) == answered[1]
+    again = run_in(released, "retrain")
+    assert "wait: 0 days after the last attempt, retraining.pause_days says 14" in again.stdout, again
 
 
 def watch(seconds: float, **variables: str) -> str:

@@ -7,6 +7,7 @@ it (model card, whylogs profile) explains. A bundle is immutable: whoever loads 
 import hashlib
 import json
 from dataclasses import dataclass
+from datetime import date
 from functools import cached_property
 from typing import Any
 
@@ -211,6 +212,11 @@ def manifest(store: str, digest: str) -> dict[str, Any]:
         return dict(json.loads(files.read(files.join(folder(store, digest), MANIFEST))))
     except FileNotFoundError:
         raise ContractError("bundle", f"there is no bundle {digest[:12]} in {store}", "Run `ml register`") from None
+
+
+def trained_until(manifest: dict[str, Any]) -> date:
+    """Return the newest day that a bundle was fitted or tested on."""
+    return date.fromisoformat(max(manifest["fit"]["span"][1], manifest["test"]["days"][-1]))
 
 
 def remove(store: str, digest: str) -> None:

@@ -46,6 +46,12 @@ def read(url: str, since: date = date.min, until: date = date.max, columns: Sequ
     return rows
 
 
+def known(url: str, after: date, until: date) -> int:
+    """Return how many rows of the days after one, up to another, have an outcome that counts."""
+    days = [day for day in partitions.days(url) if after < day <= until]
+    return sum(int(partitions.read(url, day, ["outcome"]).outcome.notna().sum()) for day in days)
+
+
 def features(rows: pd.DataFrame) -> pd.DataFrame:
     """Return what the model was given, a column a feature."""
     named = {name: name.removeprefix(FEATURES) for name in rows.columns if name.startswith(FEATURES)}

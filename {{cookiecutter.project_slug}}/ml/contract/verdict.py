@@ -117,15 +117,15 @@ def overall(answers: Iterable[Answer]) -> Answer:
     return "fail" if "fail" in found else "inconclusive" if "inconclusive" in found else "pass"
 
 
-def folder(store: str, challenger: str, champion: str) -> str:
-    """Return where this environment's verdict on a challenger against a champion lies, and its page."""
-    return files.join(store, "verdicts", settings().release.environment, challenger, champion)
+def folder(store: str, challenger: str, champion: str, environment: str | None = None) -> str:
+    """Return where an environment's verdict on a challenger against a champion lies, by default this one's."""
+    return files.join(store, "verdicts", environment or settings().release.environment, challenger, champion)
 
 
-def load(store: str, challenger: str, champion: str) -> Verdict | None:
+def load(store: str, challenger: str, champion: str, environment: str | None = None) -> Verdict | None:
     """Return the last verdict on a challenger against a champion; None where it was never judged."""
     try:
-        content = files.read(files.join(folder(store, challenger, champion), FILE))
+        content = files.read(files.join(folder(store, challenger, champion, environment), FILE))
     except FileNotFoundError:
         return None
     try:

@@ -51,14 +51,19 @@ class Observations:
 def observe(url: str, bundle: str) -> Observations:
     """Read what one bundle predicted from the labelled table; raises ContractError where there is none."""
     rows = labels.read(url)
-    rows = rows[rows.bundle == bundle].reset_index(drop=True)
+    return observations(rows[rows.bundle == bundle])
+
+
+def observations(rows: pd.DataFrame, scores: np.ndarray | None = None) -> Observations:
+    """Return labelled rows as observations, with the scores that were logged or, where some are given, these, [n]."""
+    rows = rows.reset_index(drop=True)
     features = labels.features(rows)
     for feature in NUMBERS:
         if feature.name in features:
             features[feature.name] = features[feature.name].astype(np.float32)
     return Observations(
         features,
-        rows.score.to_numpy(np.float64),
+        rows.score.to_numpy(np.float64) if scores is None else scores,
         rows.outcome.to_numpy(np.float64),
         rows.day.to_numpy(str),
         rows.delay_hours.to_numpy(np.float64),

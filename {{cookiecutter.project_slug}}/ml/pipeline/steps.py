@@ -134,12 +134,15 @@ def gate(
     waivers: str,
     champion: str,
     challenger: str,
+    since: str,
+    until: str,
     run: str,
     page: Output[HTML],
 ) -> str:
     """Judge the bundle against the champion, or against the simplest rung where there is none; return the answer.
 
-    `waivers` is the text of the environment's file, which no image holds.
+    `waivers` is the text of the environment's file, which no image holds. What came of the window is remembered:
+    who asked for the run may be elsewhere.
     """
     import os
     import tempfile
@@ -149,7 +152,7 @@ def gate(
     (told / environment).mkdir()
     (told / environment / "waivers.toml").write_text(waivers)
     os.environ |= {"ML_RELEASE_FOLDER": str(told), "ML_RELEASE_ENVIRONMENT": environment}
-    from ml.contract import ledger
+    from ml.contract import ledger, trained
     from ml.contract.verdict import PAGE, folder
     from ml.gate.gate import gate
     from ml.store import files
@@ -158,4 +161,5 @@ def gate(
     home = folder(store, verdict.challenger.bundle, verdict.champion.bundle)
     Path(page.path).write_bytes(files.read(files.join(home, PAGE)))
     ledger.once(store, "runs", run, {"bundle": challenger, "champion": verdict.champion.bundle})
+    trained.remember(store, since, until, run, trained.Trained(challenger, verdict.champion.bundle, environment))
     return verdict.answer

@@ -55,5 +55,5 @@ def training(
     made = {"records": records, "report": report, "table": table, "leakage": leakage, "evaluation": evaluation}
     registered = on(register(store=store, models=models(), **made)).output
     judging = {"lake": lake, "store": store, "environment": environment, "waivers": waivers, "champion": champion}
-    judged = on(gate(**judging, challenger=registered, run=run), size=LARGE)
+    judged = on(gate(**judging, challenger=registered, since=since, until=until, run=run), size=LARGE)
     return Outcome(bundle=registered, answer=judged.outputs["Output"])

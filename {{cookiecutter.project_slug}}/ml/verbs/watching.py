@@ -111,22 +111,27 @@ def skew(
 @app.command()
 @verb
 def retrain(
-    force: Annotated[bool, typer.Option("--force", help="Train even when nothing asks for it.")] = False,
+    force: Annotated[
+        bool, typer.Option("--force", help="Train whatever asks for it or speaks against it; and go on after a stop.")
+    ] = False,
     on: Annotated[
         Literal["here", "kubeflow", "github"],
         typer.Option("--on", help="This machine, the cluster that project.toml names, or the workflow train.yml."),
     ] = "here",
 ) -> None:
-    """Train on the newest matured days when the last verdict asks for it."""
-    from ml.monitoring.retraining import asked
+    """Train on the newest matured days when the policy says so: exit code 10 where a person is asked instead."""
+    from ml.contract.verdict import EXIT
+    from ml.github.api import needed
+    from ml.monitoring.retraining import ask
 
-    new_window = asked(force, polled=on == "github")
-    if new_window is None:
+    github = needed("to start train.yml") if on == "github" else None  # before it counts as an attempt
+    decision = ask(force, on)
+    if decision.decision == "stop":
+        raise typer.Exit(EXIT["fail"])
+    if decision.window is None:
         return
-    say("retrain", f"training on {new_window[0]} to {new_window[1]}")
-    if on == "github":
-        from ml.github.api import needed
-
-        since, until = map(str, new_window)
-        return needed("to start train.yml").dispatch("train.yml", {"since": since, "until": until})
-    run_pipeline(on, *new_window)
+    say("retrain", "training on {} to {}".format(*decision.window))
+    if github:
+        since, until = map(str, decision.window)
+        return github.dispatch("train.yml", {"since": since, "until": until})
+    run_pipeline(on, *decision.window)
