@@ -154,9 +154,10 @@ class Deploy(Table):
 
 
 class Monitor(Table):
-    """How the monitor looks: matured days in one verdict."""
+    """How the monitor looks: matured days in one verdict, and for how many days profiles are kept."""
 
     window_days: int = Field(ge=2)
+    keep_days: int = Field(ge=1)
 
 
 class Kubeflow(Table):
@@ -269,6 +270,11 @@ class Settings(Table):
     def labels_url(self) -> str:
         """Where this environment's predictions lie with what came of them."""
         return f"{self.store_url}/labels/{self.release.environment}"
+
+    @property
+    def profiles_url(self) -> str:
+        """Where this environment's profiles of what was predicted lie."""
+        return f"{self.store_url}/profiles/{self.release.environment}"
 
     @property
     def scores_url(self) -> str:

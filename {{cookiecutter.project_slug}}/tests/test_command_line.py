@@ -43,6 +43,7 @@ VERBS = (
     "experiment",
     "compact",
     "erase",
+    "profile",
     "monitor",
     "skew",
     "retrain",

@@ -64,6 +64,7 @@ OTHER = {
     "deploy.drift": 0.3,
     "deploy.breach": "rollback",
     "monitor.window_days": 14,
+    "monitor.keep_days": 30,
     "kubeflow.host": "https://kubeflow.example.org",
     "kubeflow.namespace": "team",
     "kubeflow.token": "/run/secrets/token",
