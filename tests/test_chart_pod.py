@@ -165,6 +165,7 @@ def test_a_pod_fetches_serves_drains_and_leaves_its_events_to_the_jobs(pod, trai
         process.wait(60)
     assert process.returncode == 0
     assert "put 0 segments of s3://models/project/events/kind together" in pod.run("compact")
+    assert "profiled 1 new predictions in 1 parts" in pod.run("profile")
     listed = "import s3fs; print(s3fs.S3FileSystem().ls('models/project/events/kind/predictions'))"
     command = [sys.executable, "-c", listed]
     done = subprocess.run(command, env=pod.environment("compact"), capture_output=True, text=True, check=True)

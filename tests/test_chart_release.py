@@ -103,7 +103,7 @@ def test_every_setting_is_one_of_the_project(rendered, project_knows):
 
 def test_every_pod_is_told_what_the_command_line_understands(rendered, project_knows):
     told = {tuple(each["args"]) for name in SERVING for _, _, pod in pods(rendered[name]) for each in containers(pod)}
-    verbs = {"serve", "fetch", "smoke", "stream", "compact", "monitor", "score", "experiment"}
+    verbs = {"serve", "fetch", "smoke", "stream", "compact", "profile", "monitor", "score", "experiment"}
     assert {args[0] for args in told} == verbs
     for verb, *words in told:
         assert {word for word in words if word.startswith("--")} <= set(project_knows["verbs"][verb])

@@ -135,10 +135,10 @@ def test_what_must_not_run_at_once_runs_in_one_pod_one_after_the_other(rendered)
         name: [each["args"][0] for each in containers(job["jobTemplate"]["spec"]["template"]["spec"])]
         for name, job in jobs.items()
     }
-    assert touching[f"{NAME}-monitor"] == ["compact", "monitor"]
-    assert [name for name, verbs in touching.items() if {"compact", "label", "erase", "monitor"} & set(verbs)] == [
-        f"{NAME}-monitor"
-    ]
+    assert touching[f"{NAME}-monitor"] == ["compact", "profile", "monitor"]
+    assert [
+        name for name, verbs in touching.items() if {"compact", "profile", "label", "erase", "monitor"} & set(verbs)
+    ] == [f"{NAME}-monitor"]
 
 
 def test_the_route_leads_to_predictions_alone(rendered):

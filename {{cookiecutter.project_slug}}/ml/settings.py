@@ -154,10 +154,11 @@ class Deploy(Table):
 
 
 class Monitor(Table):
-    """How the monitor looks: matured days by which outcomes are judged, and newest days by which inputs are."""
+    """Matured days by which outcomes are judged, newest days by which inputs are, and days that profiles are kept."""
 
     window_days: int = Field(ge=2)
     drift_days: int = Field(ge=1)
+    keep_days: int = Field(ge=1)
 
 
 class Kubeflow(Table):
@@ -270,6 +271,11 @@ class Settings(Table):
     def labels_url(self) -> str:
         """Where this environment's predictions lie with what came of them."""
         return f"{self.store_url}/labels/{self.release.environment}"
+
+    @property
+    def profiles_url(self) -> str:
+        """Where this environment's profiles of what was predicted lie."""
+        return f"{self.store_url}/profiles/{self.release.environment}"
 
     @property
     def scores_url(self) -> str:

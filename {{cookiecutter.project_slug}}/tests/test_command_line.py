@@ -48,6 +48,7 @@ VERBS = (
     "experiment",
     "compact",
     "erase",
+    "profile",
     "monitor",
     "skew",
     "retrain",

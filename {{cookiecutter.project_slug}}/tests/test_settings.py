@@ -65,6 +65,7 @@ OTHER = {
     "deploy.breach": "rollback",
     "monitor.window_days": 14,
     "monitor.drift_days": 3,
+    "monitor.keep_days": 30,
     "kubeflow.host": "https://kubeflow.example.org",
     "kubeflow.namespace": "team",
     "kubeflow.token": "/run/secrets/token",

@@ -1,6 +1,7 @@
 """Reads the event log: closed segments wherever they are, and on this node what is not closed yet."""
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pandas as pd
@@ -30,7 +31,7 @@ def read(url: str, table: str, here: Path | None = None) -> pd.DataFrame:
     found = {name: rows for name, rows in growing.items() if rows is not None and name not in replaced} | there
     parts = [found[name] for name in sorted(found)]
     frame: pd.DataFrame = segments.together([segments.empty(table), *parts]).to_pandas()
-    return frame[[*TABLES[table], *(name for name in frame if name not in TABLES[table])]]
+    return frame[[*TABLES[table], *(name for name in frame if name not in (*TABLES[table], segments.SEGMENT))]]
 
 
 def closed(url: str, table: str, only: Collection[str] | None = None) -> dict[str, pa.Table]:
@@ -59,8 +60,26 @@ def names(url: str, table: str) -> list[str]:
 
 def segment(url: str, table: str, name: str) -> tuple[pa.Table, set[str]]:
     """Return the rows of a closed segment, and the names of those whose place it takes; raises FileNotFoundError."""
-    file = files.join(url, table, name + segments.CLOSED)
-    try:
+    with _understood(file := _file(url, table, name)):
         return segments.read_closed(files.read(file))
+
+
+def batches(url: str, table: str, name: str, wanted: Callable[[str], bool], rows: int) -> Iterator[pa.RecordBatch]:
+    """Yield the wanted columns of a closed segment, so many rows at a time.
+
+    A segment that was made of others has a column segments.SEGMENT. Raises FileNotFoundError where there is none.
+    """
+    with _understood(file := _file(url, table, name)):
+        yield from segments.read_some(files.read(file), wanted, rows)
+
+
+def _file(url: str, table: str, name: str) -> str:
+    return files.join(url, table, name + segments.CLOSED)
+
+
+@contextmanager
+def _understood(file: str) -> Iterator[None]:
+    try:
+        yield
     except pa.ArrowInvalid as error:
         raise ContractError("events", f"{file} is no segment: {error}", "Move it away") from error

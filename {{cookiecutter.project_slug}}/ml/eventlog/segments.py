@@ -5,7 +5,7 @@ writer died, and is passed over. A closed segment is one compressed Parquet file
 """
 
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from itertools import chain
 from typing import Any, BinaryIO, cast
@@ -19,6 +19,7 @@ from ml.contract.events import TABLES
 
 OPEN, CLOSED = ".arrow", ".parquet"
 REPLACES = b"replaces"  # metadata of a segment that was made of others: their names
+SEGMENT = "segment"  # column of such a segment: in which of them each row lay at first
 TYPES = {
     "text": pa.string(),
     "number": pa.float64(),
@@ -33,7 +34,7 @@ DTYPES = {
 
 # Columns whose texts come again and again; a request's id never does.
 REPEATING = sorted(
-    {name for kinds in TABLES.values() for name, kind in kinds.items() if kind == "text"} - {"request_id"}
+    {name for kinds in TABLES.values() for name, kind in kinds.items() if kind == "text"} - {"request_id"} | {SEGMENT}
 )
 
 Part = Mapping[str, Any]  # some rows of a table: an array or list a column, one value where all rows have the same
@@ -127,6 +128,23 @@ def read_closed(content: bytes) -> tuple[pa.Table, set[str]]:
     rows = whole.read(use_threads=False)  # a thread that still holds something of ours aborts a process that ends
     replaces = (rows.schema.metadata or {}).get(REPLACES, b"").decode().split("\n")
     return rows.replace_schema_metadata(None), set(filter(None, replaces))
+
+
+def read_some(content: bytes, wanted: Callable[[str], bool], rows: int) -> Iterator[pa.RecordBatch]:
+    """Yield the wanted columns of a closed segment, so many rows at a time."""
+    whole = pq.ParquetFile(pa.BufferReader(content))
+    names = [name for name in whole.schema_arrow.names if wanted(name)]
+    yield from whole.iter_batches(rows, columns=names, use_threads=False)
+
+
+def named(rows: pa.Table, name: str) -> pa.Table:
+    """Return the rows of a segment with the name of the one in which they lay at first, which is this one or is told.
+
+    Whoever has read the one will know its rows again among those of others, also where some were erased.
+    """
+    if SEGMENT in rows.column_names:
+        return rows
+    return rows.append_column(SEGMENT, pa.repeat(name, len(rows)))
 
 
 def together(parts: Sequence[pa.Table]) -> pa.Table:

@@ -32,7 +32,7 @@ def compact(url: str) -> int:
             if hour == there[-1][:HOUR] or len(names) == 1:
                 continue
             parts = read.closed(url, table, names)
-            rows = segments.together(list(parts.values()))
+            rows = segments.together([segments.named(rows, name) for name, rows in parts.items()])
             whole = f"{hour}0000.000000-{hashlib.sha256(' '.join(names).encode()).hexdigest()[:8]}"
             files.write(_file(url, table, whole), segments.closed(rows, names))
             for name in names:

@@ -80,7 +80,7 @@ def look(until: date | None) -> Look:
     window = served.window(until, conf.monitor.window_days)
     arms = []
     if len(window.days):
-        first, last = (date.fromisoformat(str(day)) for day in (window.days.min(), window.days.max()))
+        first, last = (date.fromisoformat(str(day)) for day in np.unique(window.days)[[0, -1]])
         arms = list(side_by_side(conf.labels_url, first, last))
     return judge(champion, trained, served, window, served.newest(until, conf.monitor.drift_days), arms)
 

@@ -48,7 +48,7 @@ def verdict(looked: Look) -> dict[str, Any]:
         "bundle": looked.bundle.digest,
         "since": str(looked.days[0]),
         "until": str(looked.days[-1]),
-        "served_until": str(looked.newest.days.max()),
+        "served_until": str(np.unique(looked.newest.days)[-1]),
         "judged_at": Clock("wall").now().isoformat(timespec="seconds"),
         "rows": len(looked.window.scores),
         "matured": int(looked.window.matured.sum()),

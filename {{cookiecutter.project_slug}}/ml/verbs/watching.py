@@ -72,6 +72,22 @@ def erase(
 
 @app.command()
 @verb
+def profile() -> None:
+    """Profile what was predicted, by bundle, arm and hour, from the event log's closed segments."""
+    from ml.monitoring.profiling import profile
+
+    conf = settings()
+    with Bar("profiling what was predicted"):
+        done = profile(conf.events_url, conf.profiles_url, conf.monitor.keep_days)
+    say(
+        "profile",
+        f"profiled {done.rows:,} new predictions in {done.parts:,} parts, put those of {done.merged:,} hours together, "
+        f"dropped {done.dropped:,} hours; profiles in {conf.profiles_url}",
+    )
+
+
+@app.command()
+@verb
 def monitor(
     until: Annotated[datetime | None, day("Last day to look at; by default the newest.")] = None,
     report: Annotated[Path | None, typer.Option(help="Where the HTML report goes; by default below the store.")] = None,

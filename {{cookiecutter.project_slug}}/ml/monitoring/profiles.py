@@ -1,0 +1,75 @@
+"""Reads the profiles of what was served, day by day: merged over parts, hours and arms, one at a time in memory."""
+
+from collections.abc import Collection, Iterator, Sequence
+from datetime import date
+from itertools import groupby
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ml.contract.profile import Profile
+from ml.contract.reference import Variable
+from ml.errors import ContractError
+from ml.monitoring.profile_files import Part, Place, batches, counting, parts, together
+
+ATTEMPTS = 5  # at an hour whose parts are merged while it is read
+
+
+class Counted(NamedTuple):
+    """Days, in order, and for each variable how many values lay in each of its cells, [days, size]."""
+
+    days: list[date]
+    counts: dict[str, NDArray[np.int64]]
+
+
+def arms(url: str, bundle: str) -> list[str]:
+    """Return the arms of which there are profiles of a bundle; "" is what was answered outside experiments."""
+    return sorted({place.arm for place, _ in parts(url, bundle)})
+
+
+def read(
+    url: str, bundle: str, arms: Collection[str] | None, since: date, until: date
+) -> Iterator[tuple[date, Profile]]:
+    """Yield each local day that has a profile, both ends included, and the profile of some arms together, or of all."""
+    done = batches(url)
+    asked = [
+        (place, good)
+        for place, of in sorted(parts(url, bundle), key=lambda each: each[0].hour)
+        if since <= place.day <= until and (arms is None or place.arm in arms) and (good := counting(of, done))
+    ]
+    for day, group in groupby(asked, key=lambda each: each[0].day):
+        whole = None
+        for place, good in group:
+            one = _together(url, place, good)
+            whole = one if whole is None else whole.merge(one)
+        if whole is not None:
+            yield day, whole
+
+
+def counts(
+    url: str,
+    bundle: str,
+    variables: Sequence[Variable],
+    since: date,
+    until: date,
+    arms: Collection[str] | None = None,
+) -> Counted:
+    """Count what a bundle was given and said in the cells of its reference, day by day, to the sketches' error."""
+    days: list[date] = []
+    found: dict[str, list[NDArray[np.int64]]] = {variable.name: [] for variable in variables}
+    for day, profile in read(url, bundle, arms, since, until):
+        days.append(day)
+        for variable in variables:
+            found[variable.name].append(profile.counts(variable.name, variable.bins))
+    return Counted(days, {each.name: np.array(found[each.name]).reshape(-1, each.bins.size) for each in variables})
+
+
+def _together(url: str, place: Place, of: Sequence[Part]) -> Profile:
+    """Return an hour's profile, also where its parts are merged meanwhile."""
+    for _ in range(ATTEMPTS):
+        try:
+            return together(url, of)
+        except FileNotFoundError:
+            of = counting(dict(parts(url, place.bundle)).get(place, []), batches(url)) or of
+    raise ContractError("profiles", f"{url} changes faster than it can be read", "Try again")
