@@ -27,13 +27,22 @@ from ml.eventlog import segments
 from ml.eventlog.log import EventLog
 from ml.labelling.join import join
 from ml.labelling.label import label
-from ml.monitoring.observations import observe
+from ml.monitoring.observations import Observations, observations
 from ml.settings import settings
 from ml.store import partitions
 
 ZONE = ZoneInfo(framing().time.timezone)
 NOON = datetime(2024, 3, 4, 12, tzinfo=ZONE).astimezone(UTC)
 DAY, WEEK = 24, 7 * 24
+
+
+def rows_of(url: str, bundle: str) -> pd.DataFrame:
+    rows = labels.read(url)
+    return rows[rows.bundle == bundle].reset_index(drop=True)
+
+
+def observe(url: str, bundle: str) -> Observations:
+    return observations(rows_of(url, bundle))
 
 
 def at(hour: float) -> datetime:
@@ -286,12 +295,13 @@ def test_a_row_keeps_what_was_logged_also_where_bundles_disagree_on_a_features_k
     label()
     url = settings().labels_url
     seen = observe(url, "a")
-    assert seen.features["x"].astype(float).tolist() == pytest.approx([1.5, np.nan, 2.5], nan_ok=True)
-    assert seen.features["day"].tolist() == ["Monday", "", "Tuesday"]
-    assert seen.features["gone"].isna().all()
+    features = labels.features(rows_of(url, "a"))
+    assert features["x"].astype(float).tolist() == pytest.approx([1.5, np.nan, 2.5], nan_ok=True)
+    assert features["day"].tolist() == ["Monday", "", "Tuesday"]
+    assert features["gone"].isna().all()
     assert seen.days.tolist() == ["2024-03-04", "2024-03-04", "2024-03-05"]
     assert seen.scores.tolist() == [0.25] * 3
-    assert observe(url, "b").features[["x", "new"]].to_numpy().tolist() == [["many", 2.5]]
+    assert labels.features(rows_of(url, "b"))[["x", "new"]].to_numpy().tolist() == [["many", 2.5]]
     rows = labels.read(url)
     assert rows["key.name"].tolist() == ["1", "2", "3", "4"]
     assert list(labels.COLUMNS) == list(rows)[: len(labels.COLUMNS)]

@@ -6,7 +6,7 @@ import shutil
 import subprocess
 from datetime import date
 from pathlib import Path
-from typing import get_args
+from typing import NamedTuple, get_args
 
 import numpy as np
 import pandas as pd
@@ -20,9 +20,10 @@ from ml.contract.profile import Profile
 from ml.contract.reference import Bins
 from ml.errors import ContractError
 from ml.features.rows import days_of, records_of
-from ml.features.table import NAMES, columns_of_frame, inputs
+from ml.features.table import NAMES, SCORE, columns_of_frame, inputs
 from ml.monitoring import drift, gauges, monitor
 from ml.monitoring.arms import Arm
+from ml.monitoring.holdout import Honest
 from ml.monitoring.look import Look, importance, judge
 from ml.monitoring.observations import Observations
 from ml.monitoring.report import render
@@ -38,15 +39,26 @@ def champion(bundle: tuple[str, str]) -> Bundle:
     return bundles.load(store, digest)
 
 
-def served(champion: Bundle, lake: str, since: str, until: str) -> Observations:
+class Served(NamedTuple):
     """What the service would have logged for the flights of some days, outcomes included."""
+
+    features: pd.DataFrame
+    seen: Observations
+
+    @property
+    def profiles(self) -> dict[str, Profile]:
+        whole = self.features.assign(**{SCORE: self.seen.scores})
+        return {str(day): Profile.of(part) for day, part in whole.groupby(self.seen.days)}
+
+
+def served(champion: Bundle, lake: str, since: str, until: str) -> Served:
     records = records_of(lake, pd.date_range(since, until).date.tolist())
     columns = columns_of_frame(records)
     given, named = inputs(columns), days_of(columns)
     frame = pd.DataFrame(np.hstack([given.numbers.astype(object), given.categories]), columns=NAMES)
     frame[list(NAMES[: given.numbers.shape[1]])] = given.numbers
     outcomes = records.disrupted.to_numpy(float)
-    return Observations(frame, champion.scorer.score(given), outcomes, named, np.full(len(frame), 3.0))
+    return Served(frame, Observations(champion.scorer.score(given), outcomes, named, np.full(len(frame), 3.0)))
 
 
 @pytest.mark.parametrize(
@@ -55,7 +67,7 @@ def served(champion: Bundle, lake: str, since: str, until: str) -> Observations:
 def test_four_weeks_of_may_are_quiet_and_four_weeks_from_24_june_alarm(
     champion: Bundle, lake: str, since: str, until: str, alarming: bool
 ) -> None:
-    seen = served(champion, lake, since, until)
+    _, seen = served(champion, lake, since, until)
     found = {each.name: each.alarms for each in signals(champion.reference, seen.outcomes, seen.scores, seen.days)}
     assert found["rate"] is found["loss"] is alarming
 
@@ -83,17 +95,17 @@ def test_a_limit_for_single_rows_would_alarm_all_the_time(champion: Bundle) -> N
 
 def test_profiles_of_days_merge_to_the_counts_of_the_whole(champion: Bundle, lake: str) -> None:
     seen = served(champion, lake, "2013-04-01", "2013-04-07")
-    merged = drift.merged(drift.profile(seen))
+    merged, features = drift.merged(seen.profiles), seen.features
     for variable in champion.reference.variables:
-        values = seen.scores if variable.name == "score" else seen.features[variable.name].to_numpy()
+        values = seen.seen.scores if variable.name == SCORE else features[variable.name].to_numpy()
         exact = variable.bins.count(values)
         counted = merged.counts(variable.name, variable.bins)
-        assert counted.sum() == exact.sum() == len(seen.scores), variable.name
-        assert np.abs(counted - exact).max() <= 0.02 * len(seen.scores), variable.name
+        assert counted.sum() == exact.sum() == len(features), variable.name
+        assert np.abs(counted - exact).max() <= 0.02 * len(features), variable.name
 
 
 def test_a_profile_survives_being_written(champion: Bundle, lake: str) -> None:
-    profiled = drift.merged(drift.profile(served(champion, lake, "2013-04-01", "2013-04-02")))
+    profiled = drift.merged(served(champion, lake, "2013-04-01", "2013-04-02").profiles)
     again = Profile.load(profiled.dump())
     variable = next(each for each in champion.reference.variables if each.name == "carrier")
     assert (again.counts("carrier", variable.bins) == profiled.counts("carrier", variable.bins)).all()
@@ -103,7 +115,7 @@ def test_a_planted_input_drift_is_named_and_calendar_features_are_exempt(champio
     seen = served(champion, lake, "2013-03-01", "2013-03-28")
     seen.features["distance"] = seen.features["distance"] * 2
     seen.features["departure_minute"] = np.float32(10)
-    found = {each.name: each for each in drift.drifts(champion.reference, drift.profile(seen), importance(champion))}
+    found = {each.name: each for each in drift.drifts(champion.reference, seen.profiles, importance(champion))}
     assert found["distance"].answer == "drift"
     assert found["distance"].served[-2] > 0.01, "more than ever in training"
     assert found["carrier"].answer == "none"
@@ -113,7 +125,7 @@ def test_a_planted_input_drift_is_named_and_calendar_features_are_exempt(champio
 
 def test_what_days_swing_too_much_for_is_inconclusive_and_not_quiet(champion: Bundle, lake: str) -> None:
     seen = served(champion, lake, "2013-04-01", "2013-04-03")
-    found = {each.name: each for each in drift.drifts(champion.reference, drift.profile(seen), {})}
+    found = {each.name: each for each in drift.drifts(champion.reference, seen.profiles, {})}
     assert found["wind_speed"].answer == "inconclusive"
     assert found["wind_speed"].power < framing().alarm.power
     assert found["carrier"].answer == "none"
@@ -131,19 +143,19 @@ def test_bins_put_every_value_in_one_cell() -> None:
 
 def test_only_matured_days_make_the_window() -> None:
     days = np.array(["2013-04-01", "2013-04-02", "2013-04-03", "2013-04-04"])
-    seen = Observations(
-        pd.DataFrame({"x": range(4)}), np.full(4, 0.1), np.array([0.0, 1.0, 1.0, np.nan]), days, np.ones(4)
-    )
+    seen = Observations(np.full(4, 0.1), np.array([0.0, 1.0, 1.0, np.nan]), days, np.ones(4))
     assert seen.window(None, length=2).days.tolist() == ["2013-04-02", "2013-04-03"]
     assert seen.window(date(2013, 4, 2), length=2).days.tolist() == ["2013-04-01", "2013-04-02"]
     assert seen.newest(None, length=2).days.tolist() == ["2013-04-03", "2013-04-04"], "inputs need no outcome"
 
 
-def looked(champion: Bundle, seen: Observations) -> Look:
-    profile = drift.merged(drift.profile(seen))
+def looked(champion: Bundle, of: Served) -> Look:
+    seen = of.seen
     performance = estimates(seen.outcomes, seen.scores, seen.days, framing().cost.costs)
     arms = [Arm("champion", champion.digest, 9, 8, performance), Arm("canary", "f" * 64, 3, 0, {})]
-    return judge(champion, profile, seen, seen, seen.newest(None, 14), arms)
+    newest = seen.newest(None, 14)
+    profiles = {day: of.profiles[day] for day in np.unique(newest.days)}
+    return judge(champion, drift.merged(of.profiles), Honest(seen, "nobody is held out"), seen, newest, profiles, arms)
 
 
 @pytest.fixture(scope="module")
@@ -166,6 +178,7 @@ def test_the_report_is_one_page_that_loads_nothing(page: str) -> None:
     assert page.count("<svg") == 14
     assert "side by side" in page
     assert "none yet" in page
+    assert "does not hold for all: nobody is held out" in page
     assert re.findall(r"""(?:src|href)\s*=\s*["'](?!#)([^"']+)|url\((?!#)([^)]+)\)|@import""", page) == []
     assert "<script" not in page
 

@@ -32,9 +32,9 @@ NOON = datetime(2013, 4, 1, 16, tzinfo=UTC)  # local: the framing's zone is New 
 DAY, NEXT = date(2013, 4, 1), date(2013, 4, 2)
 ALWAYS = (date(2013, 1, 1), date(2013, 12, 31))
 VARIABLES = [
-    Variable(NUMBER, False, Bins("number", [10.0, 20.0, 30.0], []), [], []),
-    Variable(TEXT, False, Bins("category", [], ["a", "b"]), [], []),
-    Variable(SCORE, False, Bins("number", [0.5], []), [], []),
+    Variable(NUMBER, False, Bins("number", [10.0, 20.0, 30.0], [], []), [], []),
+    Variable(TEXT, False, Bins("category", [], [], ["a", "b"]), [], []),
+    Variable(SCORE, False, Bins("number", [0.5], [], []), [], []),
 ]
 PLAIN = {"text": "x", "number": 0.5, "single": 0.5, "flag": True, "time": NOON}
 
@@ -233,6 +233,26 @@ def test_a_merge_that_is_killed_counts_once(url: str, at: int, monkeypatch: pyte
     assert total(counts()) == 500
 
 
+@pytest.mark.parametrize("at", [None, 1, 2])
+def test_the_hours_of_a_day_that_is_over_become_one_part(
+    url: str, at: int | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    of = [rows_of(hour, 500, NOON + timedelta(hours=hour)) for hour in range(4)]
+    later = rows_of(9, 100, NOON + timedelta(days=3))
+    for hour, rows in enumerate([*of, later]):
+        segment(url, f"20130401T1{hour}0000.0-a", rows)
+    if at is not None:
+        interrupted(monkeypatch, "remove", at)
+        assert counts().counts[TEXT][0].tolist() == exact(*of)[TEXT].tolist()
+    profile()
+    assert len(kept()) == 2, "a day, and the hour that is not over"
+    late = rows_of(10, 50, NOON + timedelta(hours=1))
+    segment(url, "20130401T150000.0-a", late)
+    profile()
+    assert len(kept()) == 2
+    assert counts().counts[TEXT][0].tolist() == exact(*of, late)[TEXT].tolist()
+
+
 def test_arms_and_bundles_are_kept_apart_and_counted_together_where_asked(url: str) -> None:
     other = "https://elsewhere.example/predict"  # a service that answers for a bundle is called by its URL
     arms, bundles = ["", CHAMPION, "new"] * 100, [BUNDLE, BUNDLE, other] * 100
@@ -357,7 +377,7 @@ def test_a_profile_says_what_whylogs_would_have_made_of_the_frame() -> None:
     frame["text"] = drawn.choice(["", *(f"name {at}" for at in range(300))], 5000)
     own, theirs = Profile.of(frame), Profile(whylogs.log(pandas=frame.replace("", None)).view())
     bins = {name: Bins.of(frame[name].to_numpy(np.float64)) for name in ("number", "whole")}
-    bins["text"] = Bins("category", [], ["name 1", "name 2"])
+    bins["text"] = Bins("category", [], [], ["name 1", "name 2"])
     for name, cells in bins.items():
         assert own.summary(name) == pytest.approx(theirs.summary(name), nan_ok=True)
         assert np.abs(own.counts(name, cells) - theirs.counts(name, cells)).max() <= (0 if name == "text" else 50)

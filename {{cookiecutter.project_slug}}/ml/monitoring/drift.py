@@ -18,7 +18,6 @@ from ml.contract.framing import framing
 from ml.contract.profile import Profile
 from ml.contract.reference import Reference, Variable
 from ml.features.table import SCORE
-from ml.monitoring.observations import Observations
 from ml.problem.schema import PERSONAL
 from ml.statistics.many import discoveries, weights_of
 from ml.statistics.shift import Chance, Days, hellinger, psi
@@ -48,12 +47,6 @@ class Drift:
     psi: float
     trained: Floats
     served: Floats
-
-
-def profile(window: Observations) -> dict[str, Profile]:
-    """Profile the served features and scores day by day; by ISO 8601 day."""
-    frame = window.features.assign(**{SCORE: window.scores})
-    return {str(day): Profile.of(part) for day, part in frame.groupby(window.days)}
 
 
 def merged(profiles: Mapping[str, Profile]) -> Profile:

@@ -8,15 +8,16 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from ml.contract import bundle, release
+from ml.contract import bundle, labels, release
 from ml.contract.bundle import Bundle
 from ml.contract.framing import framing
 from ml.contract.profile import Profile
 from ml.errors import ContractError
-from ml.monitoring import drift
+from ml.monitoring import drift, profiles
 from ml.monitoring.arms import Arm, side_by_side
 from ml.monitoring.drift import Drift
-from ml.monitoring.observations import Observations, observe
+from ml.monitoring.holdout import Honest, honest
+from ml.monitoring.observations import Observations, observations
 from ml.monitoring.signal import Signal, highest_estimate, signals
 from ml.settings import settings
 from ml.statistics.metrics import Estimate, estimates
@@ -24,6 +25,7 @@ from ml.statistics.unlabelled import expected_losses
 from ml.store import files
 
 ENOUGH = 7  # matured days below which nothing is said
+LIGHT = ("bundle", "score", "outcome", "day", "delay_hours")  # all that is read where nothing has to be scored again
 
 
 class Expected(NamedTuple):
@@ -42,8 +44,9 @@ class Expected(NamedTuple):
 class Look:
     """All that verdict and report are made of.
 
-    `window` are the newest matured days, `newest` the newest days whether matured or not; `profiles` are of the
-    training table and of `newest`.
+    `served` is all that the champion may be judged by, `window` the newest matured days of it; `newest` are the newest
+    days, matured or not, of which `profiles` are, beside that of the training table. `biased` says why what is measured
+    does not hold for all, and is empty where it does.
     """
 
     bundle: Bundle
@@ -56,6 +59,7 @@ class Look:
     performance: dict[str, Estimate]
     profiles: tuple[Profile, Profile]
     arms: list[Arm]
+    biased: str
 
     @property
     def matured(self) -> Observations:
@@ -73,38 +77,41 @@ def look(until: date | None) -> Look:
 
     Raises ContractError where too little was served to say anything.
     """
-    conf = settings()
-    champion = bundle.load(conf.store_url, release.read().champion)
-    served = observe(conf.labels_url, champion.digest)
+    conf, named = settings(), release.read()
+    champion = bundle.load(conf.store_url, named.champion)
     trained = Profile.load(files.read(files.join(bundle.folder(conf.store_url, champion.digest), bundle.PROFILE)))
-    window = served.window(until, conf.monitor.window_days)
-    arms = []
-    if len(window.days):
-        first, last = (date.fromisoformat(str(day)) for day in np.unique(window.days)[[0, -1]])
-        arms = list(side_by_side(conf.labels_url, first, last))
-    return judge(champion, trained, served, window, served.newest(until, conf.monitor.drift_days), arms)
+    hides = framing().label.hidden != "none"
+    rows = labels.read(conf.labels_url, columns=() if hides else LIGHT)
+    own = observations(rows[rows.bundle == champion.digest])
+    judged = honest(rows, champion, named.experiment, framing().label) if hides else Honest(own)
+    newest = own.newest(until, conf.monitor.drift_days)
+    window = judged.rows.window(until, conf.monitor.window_days)
+    return judge(champion, trained, judged, window, newest, _profiles(champion, newest), _arms(window))
 
 
 def judge(
     champion: Bundle,
     trained: Profile,
-    served: Observations,
+    judged: Honest,
     window: Observations,
     newest: Observations,
+    profiles: Mapping[str, Profile],
     arms: list[Arm],
 ) -> Look:
-    """Compare a window of what was served, and its newest days, with what the champion was trained on."""
+    """Compare a window of what was served, and its newest days, with what the champion was trained on.
+
+    `profiles` are of the newest days, by ISO 8601 day.
+    """
     matured = window.where(window.matured)
     days = len(np.unique(matured.days))
     if days < ENOUGH:
         raise ContractError(
             "monitor", f"{days} days have outcomes, a verdict needs {ENOUGH}", "Serve or `ml replay` more"
         )
-    profiles = drift.profile(newest)
     expected = expected_losses(newest.scores)[framing().task.metric].mean()
     return Look(
         champion,
-        served,
+        judged.rows,
         window,
         newest,
         list(signals(champion.reference, matured.outcomes, matured.scores, matured.days)),
@@ -113,9 +120,31 @@ def judge(
         estimates(matured.outcomes, matured.scores, matured.days, framing().cost.costs),
         (trained, drift.merged(profiles)),
         arms,
+        judged.reason,
     )
 
 
 def importance(champion: Bundle) -> Mapping[str, float]:
     """Return how much the champion's loss owes to each feature; nothing where it was not asked when it was sealed."""
     return dict(champion.manifest.get("importance") or {})
+
+
+def _profiles(champion: Bundle, newest: Observations) -> dict[str, Profile]:
+    """Return the profiles of the days of some observations; raises ContractError where there is none."""
+    url, span = settings().profiles_url, _span(newest)
+    found = {str(day): each for day, each in profiles.read(url, champion.digest, None, *span)} if span else {}
+    if span and not found:
+        broken = f"{url} has no profile of {champion.digest[:12]} from {span[0]} to {span[1]}"
+        raise ContractError("monitor", broken, "Run `ml profile` while the event log still holds these days")
+    return found
+
+
+def _arms(window: Observations) -> list[Arm]:
+    span = _span(window)
+    return list(side_by_side(settings().labels_url, *span)) if span else []
+
+
+def _span(of: Observations) -> tuple[date, date] | None:
+    """Return the first and last day of observations; None where there are none."""
+    days = np.unique(of.days)
+    return (date.fromisoformat(str(days[0])), date.fromisoformat(str(days[-1]))) if len(days) else None

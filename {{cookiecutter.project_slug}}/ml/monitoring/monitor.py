@@ -9,6 +9,7 @@ import numpy as np
 
 from ml.contract.clock import Clock
 from ml.monitoring.look import Look, look
+from ml.monitoring.profiling import profile
 from ml.monitoring.report import render
 from ml.progress import say
 from ml.settings import settings
@@ -20,9 +21,11 @@ DELAYS = {"half": 0.5, "most": 0.95}  # shares of the outcomes that came within 
 
 def monitor(until: date | None, report: Path | None = None) -> dict[str, Any]:
     """Judge the newest matured window up to `until`; write report and verdict, and return the verdict."""
+    conf = settings()
+    profile(conf.events_url, conf.profiles_url, conf.monitor.keep_days)  # else drift would be judged by old profiles
     looked = look(until)
     found = verdict(looked)
-    reports = settings().reports_url
+    reports = conf.reports_url
     home = files.join(reports, found["until"])
     page = str(report) if report else files.join(home, "monitor.html")
     files.write(page, render(looked, found).encode())
@@ -83,5 +86,6 @@ def verdict(looked: Look) -> dict[str, Any]:
             for each in looked.drifts
         },
         "drifted": [each.name for each in looked.drifts if each.answer == "drift"],
+        "biased": looked.biased,
         "performance": {name: each._asdict() for name, each in looked.performance.items()},
     }

@@ -1,4 +1,4 @@
-"""What was served and what came of it: the labelled predictions of one bundle."""
+"""What was said and what came of it: scores, days and outcomes of labelled predictions."""
 
 from dataclasses import dataclass, fields
 from datetime import date, timedelta
@@ -7,19 +7,15 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from ml.contract import labels
-from ml.features.table import NUMBERS
-
 
 @dataclass(frozen=True)
 class Observations:
     """Rows of served predictions.
 
-    `features` has a column a feature; `scores`, `days` (local, ISO 8601) and `delays` (hours until the outcome) a value
-    a row; `outcomes` is 0 or 1, NaN where there is none to go by.
+    `scores`, `days` (local, ISO 8601) and `delays` (hours until the outcome) have a value a row; `outcomes` is 0 or 1,
+    NaN where there is none to go by.
     """
 
-    features: pd.DataFrame
     scores: NDArray[np.float64]
     outcomes: NDArray[np.float64]
     days: NDArray[np.str_]
@@ -48,21 +44,9 @@ class Observations:
         return self.where((self.days >= first) & (self.days <= (days[-1] if len(days) else "")))
 
 
-def observe(url: str, bundle: str) -> Observations:
-    """Read what one bundle predicted from the labelled table; raises ContractError where there is none."""
-    rows = labels.read(url)
-    return observations(rows[rows.bundle == bundle])
-
-
-def observations(rows: pd.DataFrame, scores: np.ndarray | None = None) -> Observations:
+def observations(rows: pd.DataFrame, scores: NDArray[np.float64] | None = None) -> Observations:
     """Return labelled rows as observations, with the scores that were logged or, where some are given, these, [n]."""
-    rows = rows.reset_index(drop=True)
-    features = labels.features(rows)
-    for feature in NUMBERS:
-        if feature.name in features:
-            features[feature.name] = features[feature.name].astype(np.float32)
     return Observations(
-        features,
         rows.score.to_numpy(np.float64) if scores is None else scores,
         rows.outcome.to_numpy(np.float64),
         rows.day.to_numpy(str),

@@ -1,8 +1,8 @@
-"""Where profiles of what was served lie: <bundle>/<arm>/<local hour>/<part>.bin, below `settings().profiles_url`.
+"""Where profiles of what was served lie: <bundle>/<arm>/<local hour or day>/<part>.bin, below the profiles' URL.
 
 A part is written by one run of `ml profile` from some segments of the event log, and counts once the run's batch says
-which segments these were. Parts of an hour are merged into one that names those whose place it takes, so that whoever
-reads between its writing and their removal counts nothing twice.
+which segments these were. Parts of an hour, and later hours of a day, are merged into one that names those whose place
+it takes, so that whoever reads between its writing and their removal counts nothing twice.
 """
 
 import hashlib
@@ -17,16 +17,16 @@ from ml.contract.profile import Profile
 from ml.store import files
 
 BATCHES, NOBODY = "batches", "-"  # folders: of what was profiled already, and of an arm or a bundle without a name
-FORM = "%Y-%m-%dT%H"  # of a local hour
+FORM = "%Y-%m-%dT%H"  # of a local hour; of a day, what comes before the T
 MERGED, SUFFIX = "merged-", ".bin"
 
 
 class Place(NamedTuple):
-    """Whose predictions a profile is about: a bundle's, in an arm ("" without an experiment), in a local hour."""
+    """Whose predictions a profile is of: a bundle's, in an arm ("" without an experiment), in a local hour or day."""
 
     bundle: str
     arm: str
-    hour: str  # 2026-04-01T10
+    hour: str  # 2026-04-01T10, or 2026-04-01
 
     @property
     def folder(self) -> str:
@@ -41,7 +41,12 @@ class Place(NamedTuple):
     @property
     def begin(self) -> datetime:
         """When the hour begins, in local time."""
-        return datetime.strptime(self.hour, FORM)
+        return datetime.fromisoformat(self.hour)
+
+    @property
+    def whole_day(self) -> "Place":
+        """The place of the day that the hour is of."""
+        return self._replace(hour=str(self.day))
 
 
 class Part(NamedTuple):
@@ -123,10 +128,10 @@ def together(url: str, of: Sequence[Part]) -> Profile:
     return whole
 
 
-def merge(url: str, of: Sequence[Part]) -> None:
-    """Put one part in the place of several that count."""
+def merge(url: str, place: Place, of: Sequence[Part]) -> None:
+    """Put one part at a place in the place of several that count."""
     names = [part.name for part in of]
     name = f"{MERGED}{hashlib.sha256(' '.join(names).encode()).hexdigest()[:8]}{SUFFIX}"
-    files.write(Part(of[0].place, name).url(url), together(url, of).dump(names))
+    files.write(Part(place, name).url(url), together(url, of).dump(names))
     for part in of:
         files.remove(part.url(url))

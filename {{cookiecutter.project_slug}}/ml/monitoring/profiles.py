@@ -1,4 +1,4 @@
-"""Reads the profiles of what was served, day by day: merged over parts, hours and arms, one at a time in memory."""
+"""Reads the profiles of what was served, day by day: merged over parts, hours and arms, one in memory at a time."""
 
 from collections.abc import Collection, Iterator, Sequence
 from datetime import date
@@ -39,12 +39,7 @@ def read(
         if since <= place.day <= until and (arms is None or place.arm in arms) and (good := counting(of, done))
     ]
     for day, group in groupby(asked, key=lambda each: each[0].day):
-        whole = None
-        for place, good in group:
-            one = _together(url, place, good)
-            whole = one if whole is None else whole.merge(one)
-        if whole is not None:
-            yield day, whole
+        yield day, _together(url, day, list(group))
 
 
 def counts(
@@ -65,11 +60,14 @@ def counts(
     return Counted(days, {each.name: np.array(found[each.name]).reshape(-1, each.bins.size) for each in variables})
 
 
-def _together(url: str, place: Place, of: Sequence[Part]) -> Profile:
-    """Return an hour's profile, also where its parts are merged meanwhile."""
+def _together(url: str, day: date, of: Sequence[tuple[Place, Sequence[Part]]]) -> Profile:
+    """Return a day's profile of some places, also where their parts are merged meanwhile."""
+    whose = {(place.bundle, place.arm) for place, _ in of}
     for _ in range(ATTEMPTS):
         try:
-            return together(url, of)
+            return together(url, counting([part for _, good in of for part in good], batches(url)))
         except FileNotFoundError:
-            of = counting(dict(parts(url, place.bundle)).get(place, []), batches(url)) or of
+            ((bundle, _), *_) = whose
+            there = [(place, good) for place, good in parts(url, bundle) if (place.bundle, place.arm) in whose]
+            of = [(place, good) for place, good in there if place.day == day] or of
     raise ContractError("profiles", f"{url} changes faster than it can be read", "Try again")

@@ -20,18 +20,20 @@ from ml.eventlog.segments import SEGMENT
 from ml.eventlog.upkeep import HOUR
 from ml.features.table import SCORE
 from ml.monitoring import profile_files
+from ml.monitoring.profile_files import Part, Place
 from ml.monitoring.profile_writer import WHOSE, Writer
 from ml.problem.schema import PERSONAL
 from ml.store import files
 
 ROWS = 65_536  # in memory at once; whylogs takes a third of the time for them that they would take by the thousand
 AGE = timedelta(hours=3)  # of an hour whose parts are merged: few events come later
+DAYS = timedelta(days=2)  # of an hour that is merged with the others of its day: reading weeks is quick then
 WANTED = {*WHOSE, "time", SCORE, SEGMENT}
 HASHED = {FEATURES + each.name for each in LOGGED if each.field in PERSONAL}  # a profile would list the hashes
 
 
 class Done(NamedTuple):
-    """What a run did: predictions profiled, parts written, hours merged, hours dropped for their age."""
+    """What a run did: predictions profiled, parts written, hours and days merged, and those dropped for their age."""
 
     rows: int
     parts: int
@@ -40,7 +42,7 @@ class Done(NamedTuple):
 
 
 def profile(log: str, url: str, keep_days: int) -> Done:
-    """Profile what is new in the event log at `log`, merge hours that are over, and drop those older than asked.
+    """Profile what is new in the event log at `log`, merge hours and days that are over, and drop what is too old.
 
     As for labels, the newest prediction tells what time it is.
     """
@@ -102,10 +104,10 @@ def _wanted(column: str) -> bool:
 
 
 def _keep(url: str, days: int) -> tuple[int, int]:
-    """Merge the parts of each hour that is over, drop what is too old, and return of how many hours each."""
-    done, places, merged, dropped = profile_files.batches(url), dict(profile_files.parts(url)), 0, 0
-    newest = max((place.begin for place in places), default=datetime.min)
-    for place, parts in places.items():
+    """Merge the parts of hours and of days that are over, drop what is too old; return how many places of each."""
+    done, found, dropped = profile_files.batches(url), dict(profile_files.parts(url)), 0
+    newest, mergeable = max((place.begin for place in found), default=datetime.min), dict[Place, list[Part]]()
+    for place, parts in found.items():
         age = newest - place.begin
         if age > timedelta(days=days):
             files.clear(files.join(url, place.folder))
@@ -114,7 +116,8 @@ def _keep(url: str, days: int) -> tuple[int, int]:
             good = profile_files.counting(parts, done)
             for part in set(parts) - set(good):  # left by a run that was interrupted
                 files.remove(part.url(url))
-            if len(good) > 1:
-                profile_files.merge(url, good)
-                merged += 1
-    return merged, dropped
+            mergeable.setdefault(place.whole_day if age >= DAYS else place, []).extend(good)
+    several = {place: parts for place, parts in mergeable.items() if len(parts) > 1}
+    for place, parts in several.items():
+        profile_files.merge(url, place, profile_files.counting(parts, done))
+    return len(several), dropped

@@ -81,8 +81,8 @@ def profile() -> None:
         done = profile(conf.events_url, conf.profiles_url, conf.monitor.keep_days)
     say(
         "profile",
-        f"profiled {done.rows:,} new predictions in {done.parts:,} parts, put those of {done.merged:,} hours together, "
-        f"dropped {done.dropped:,} hours; profiles in {conf.profiles_url}",
+        f"profiled {done.rows:,} new predictions in {done.parts:,} parts, put {done.merged:,} hours and days together, "
+        f"dropped {done.dropped:,}; profiles in {conf.profiles_url}",
     )
 
 
