@@ -19,7 +19,7 @@ from ml.experiment.verdict import Verdict
 from ml.features.table import NAMES
 from ml.gate.gate import gate
 from ml.labelling.label import label
-from ml.monitoring.monitor import monitor
+from ml.monitoring.monitor import monitor, told
 from ml.monitoring.skew import Skew, skew
 from ml.pipeline.run import Run, run
 from ml.progress import say, table
@@ -153,7 +153,7 @@ def _show(
     rows["champion now"] = f"{champion.rung}, bundle {champion.digest[:12]}"
     for each in verdicts:
         asks = "alarm, asks to be retrained" if each["status"] == "alarm" else "quiet"
-        rows[f"monitor {each['until']}"] = f"{asks}: observed minus predicted {each['signals']['rate']['value']:+.3f}"
+        rows[f"monitor {each['until']}"] = f"{asks}: {told(each)}"
     table(settings().project.name, [], list(rows.items()))
     spent = ", ".join(f"{verb} {taken:.0f} s" for verb, taken in seconds.items())
     print(f"time      {sum(seconds.values()):.0f} s: {spent}")

@@ -13,6 +13,7 @@ from ml.contract.bundle import Bundle
 from ml.contract.framing import framing
 from ml.contract.profile import Profile
 from ml.errors import ContractError
+from ml.features.table import NUMBERS, SCORE
 from ml.monitoring import drift, profiles
 from ml.monitoring.arms import Arm, side_by_side
 from ml.monitoring.drift import Drift
@@ -130,13 +131,28 @@ def importance(champion: Bundle) -> Mapping[str, float]:
 
 
 def _profiles(champion: Bundle, newest: Observations) -> dict[str, Profile]:
-    """Return the profiles of the days of some observations; raises ContractError where there is none."""
-    url, span = settings().profiles_url, _span(newest)
-    found = {str(day): each for day, each in profiles.read(url, champion.digest, None, *span)} if span else {}
-    if span and not found:
-        broken = f"{url} has no profile of {champion.digest[:12]} from {span[0]} to {span[1]}"
-        raise ContractError("monitor", broken, "Run `ml profile` while the event log still holds these days")
-    return found
+    """Return the profiles of the days of some observations.
+
+    A day of which not all is profiled yet, because segments of the event log are still open, is taken from its labels.
+    """
+    days, rows = np.unique(newest.days, return_counts=True)
+    span = _span(newest)
+    kept = dict(profiles.read(settings().profiles_url, champion.digest, None, *span)) if span else {}
+    found = {str(day): each for day, each in kept.items()}
+    return {
+        str(day): found[str(day)]
+        if str(day) in found and found[str(day)].summary(SCORE)["count"] >= count
+        else _of_labels(champion, date.fromisoformat(str(day)))
+        for day, count in zip(days, rows, strict=True)
+    }
+
+
+def _of_labels(champion: Bundle, day: date) -> Profile:
+    rows = labels.read(settings().labels_url, day, day)
+    rows = rows[rows.bundle == champion.digest]
+    features = labels.features(rows)
+    numbers = [each.name for each in NUMBERS if each.name in features]
+    return Profile.of(features.astype(dict.fromkeys(numbers, np.float32)).assign(**{SCORE: rows.score}))
 
 
 def _arms(window: Observations) -> list[Arm]:

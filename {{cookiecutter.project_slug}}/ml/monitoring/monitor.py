@@ -16,6 +16,7 @@ from ml.settings import settings
 from ml.store import files
 
 VERDICT = "verdict.json"
+MEANT = {"rate": "observed minus predicted", "loss": "realised minus estimated loss", "slope": "slope minus 1"}
 DELAYS = {"half": 0.5, "most": 0.95}  # shares of the outcomes that came within so many hours
 
 
@@ -33,14 +34,24 @@ def monitor(until: date | None, report: Path | None = None) -> dict[str, Any]:
     content = json.dumps(found, indent=1).encode()
     for folder in (home, reports):  # of this window, and the latest
         files.write(files.join(folder, VERDICT), content)
-    rate, drifted = found["signals"]["rate"], found["drifted"]
     say(
         "monitor",
-        f"{found['since']} to {found['until']}: {found['status']}, "
-        f"observed minus predicted {rate['value']:+.3f} (limits {rate['low']:+.3f}, {rate['high']:+.3f}); "
-        f"{len(drifted)} of {len(looked.drifts)} variables drifted; report in {page}",
+        f"{found['since']} to {found['until']}: {found['status']}, {told(found)}; "
+        f"{len(found['drifted'])} of {len(looked.drifts)} variables drifted; report in {page}",
     )
     return found
+
+
+def told(found: dict[str, Any]) -> str:
+    """Return in words what a verdict's signals are: those that alarm, or else the rate."""
+    signals = found["signals"]
+    alarming = [name for name, each in signals.items() if each["alarms"]] or ["rate"]
+    of = [
+        f"{MEANT[name]} {each['value']:+.3f} (limits {each['low']:+.3f}, {each['high']:+.3f})"
+        for name, each in signals.items()
+        if name in alarming
+    ]
+    return ", ".join(of)
 
 
 def verdict(looked: Look) -> dict[str, Any]:

@@ -8,7 +8,7 @@ it takes, so that whoever reads between its writing and their removal counts not
 import hashlib
 import json
 from collections.abc import Iterable, Iterator, Sequence
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from itertools import groupby
 from typing import NamedTuple
 from urllib.parse import quote, unquote
@@ -19,6 +19,7 @@ from ml.store import files
 BATCHES, NOBODY = "batches", "-"  # folders: of what was profiled already, and of an arm or a bundle without a name
 FORM = "%Y-%m-%dT%H"  # of a local hour; of a day, what comes before the T
 MERGED, SUFFIX = "merged-", ".bin"
+APART = timedelta(days=2)  # for which hours lie apart, before all of a day are one: weeks are read quickly then
 
 
 class Place(NamedTuple):
@@ -43,10 +44,9 @@ class Place(NamedTuple):
         """When the hour begins, in local time."""
         return datetime.fromisoformat(self.hour)
 
-    @property
-    def whole_day(self) -> "Place":
-        """The place of the day that the hour is of."""
-        return self._replace(hour=str(self.day))
+    def as_of(self, newest: datetime) -> "Place":
+        """Return where its profile lies once the log has reached a local time: itself, or the whole day."""
+        return self._replace(hour=str(self.day)) if newest - self.begin >= APART else self
 
 
 class Part(NamedTuple):

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
+from numpy.typing import NDArray
 
 from ml.contract.events import FEATURES
 from ml.contract.framing import framing
@@ -15,7 +16,7 @@ from ml.contract.profile import Column, Profiler
 from ml.features import calendar
 from ml.features.table import MISSING, SCORE
 from ml.monitoring import profile_files
-from ml.monitoring.profile_files import FORM, SUFFIX, Part, Place
+from ml.monitoring.profile_files import APART, FORM, SUFFIX, Part, Place
 from ml.store import files
 
 OPEN = 32  # places in memory at once, a megabyte or two each; in simulated time a minute can hold a week
@@ -23,10 +24,10 @@ WHOSE = ("bundle", "arm")
 
 
 class Writer:
-    """Writes the parts of one batch; counts the rows it was given and the parts it wrote."""
+    """Writes the parts of one batch, of a log that has reached a local hour; counts rows it was given and parts."""
 
-    def __init__(self, url: str, batch: str) -> None:
-        self._url, self._batch = url, batch
+    def __init__(self, url: str, batch: str, newest: np.datetime64) -> None:
+        self._url, self._batch, self._newest = url, batch, newest
         self._growing: dict[Place, Profiler] = {}  # that which last grew is the last
         self.rows = self.parts = 0
 
@@ -34,7 +35,7 @@ class Writer:
         """Take in rows of the event log: bundle, arm, time, score and features."""
         self.rows += len(rows)
         profiled = [name for name in rows.column_names if name == SCORE or name.startswith(FEATURES)]
-        for place, own in _split(rows):
+        for place, own in _split(rows, self._newest):
             profiler = self._growing.pop(place, None) or Profiler()
             profiler.add({name.removeprefix(FEATURES): _column(own[name]) for name in profiled})
             self._growing[place] = profiler
@@ -53,14 +54,23 @@ class Writer:
         self.parts += 1
 
 
-def _split(rows: pa.Table) -> Iterator[tuple[Place, pa.Table]]:
-    """Yield the rows of each place."""
+def hours(rows: pa.Table) -> NDArray[np.datetime64]:
+    """Return the local hour of each row."""
     times = rows["time"].to_numpy().astype("datetime64[s]")
-    hours = calendar.local(times, framing().time.timezone).astype("datetime64[h]").astype("datetime64[s]")
-    whose = pd.DataFrame({name: pc.fill_null(rows[name], "").to_numpy() for name in WHOSE} | {"hour": hours})
-    for key, own in whose.groupby([*WHOSE, "hour"]).indices.items():
-        bundle, arm, hour = cast(tuple[str, str, datetime], key)
-        yield Place(bundle, arm, hour.strftime(FORM)), rows if len(own) == len(rows) else rows.take(own)
+    return calendar.local(times, framing().time.timezone).astype("datetime64[h]").astype("datetime64[s]")
+
+
+def _split(rows: pa.Table, newest: np.datetime64) -> Iterator[tuple[Place, pa.Table]]:
+    """Yield the rows of each place, as it is once the log has reached `newest`."""
+    told = hours(rows)
+    days = told.astype("datetime64[D]").astype(told.dtype)
+    whose = pd.DataFrame({name: pc.fill_null(rows[name], "").to_numpy() for name in WHOSE})
+    over = np.asarray(newest - told >= np.timedelta64(APART))
+    whose = whose.assign(begin=np.where(over, days, told), day=over)
+    for key, own in whose.groupby([*WHOSE, "begin", "day"]).indices.items():
+        bundle, arm, begin, day = cast(tuple[str, str, datetime, bool], key)
+        place = Place(bundle, arm, begin.strftime(FORM.partition("T")[0] if day else FORM))
+        yield place, rows if len(own) == len(rows) else rows.take(own)
 
 
 def _column(values: pa.ChunkedArray) -> Column:

@@ -10,6 +10,7 @@ from datetime import datetime, timedelta
 from itertools import groupby
 from typing import NamedTuple
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -21,13 +22,12 @@ from ml.eventlog.upkeep import HOUR
 from ml.features.table import SCORE
 from ml.monitoring import profile_files
 from ml.monitoring.profile_files import Part, Place
-from ml.monitoring.profile_writer import WHOSE, Writer
+from ml.monitoring.profile_writer import WHOSE, Writer, hours
 from ml.problem.schema import PERSONAL
 from ml.store import files
 
 ROWS = 65_536  # in memory at once; whylogs takes a third of the time for them that they would take by the thousand
 AGE = timedelta(hours=3)  # of an hour whose parts are merged: few events come later
-DAYS = timedelta(days=2)  # of an hour that is merged with the others of its day: reading weeks is quick then
 WANTED = {*WHOSE, "time", SCORE, SEGMENT}
 HASHED = {FEATURES + each.name for each in LOGGED if each.field in PERSONAL}  # a profile would list the hashes
 
@@ -47,15 +47,16 @@ def profile(log: str, url: str, keep_days: int) -> Done:
     As for labels, the newest prediction tells what time it is.
     """
     done, rows, written = profile_files.batches(url), 0, 0
-    left = profile_files.left(url, done)
-    for hour, group in groupby(read.names(log, PREDICTIONS), key=lambda name: name[:HOUR]):
+    left, there = profile_files.left(url, done), read.names(log, PREDICTIONS)
+    newest = max((hours(rows).max() for name in there[-1:] for rows in _rows(log, name)), default=np.datetime64(0, "s"))
+    for hour, group in groupby(there, key=lambda name: name[:HOUR]):
         names = list(group)
         batch = f"{hour}-{hashlib.sha256(' '.join(names).encode()).hexdigest()[:16]}"
         if batch not in done:
             for part in left.get(batch, []):  # it was interrupted, and might have written more than it will now
                 files.remove(part.url(url))
             known = {name for each in done if each[:HOUR] == hour for name in profile_files.segments_of(url, each)}
-            found = _profile(log, names, known, Writer(url, batch))
+            found = _profile(log, names, known, Writer(url, batch, newest))
             rows, written = rows + found.rows, written + found.parts
     return Done(rows, written, *_keep(url, keep_days))
 
@@ -109,14 +110,14 @@ def _keep(url: str, days: int) -> tuple[int, int]:
     newest, mergeable = max((place.begin for place in found), default=datetime.min), dict[Place, list[Part]]()
     for place, parts in found.items():
         age = newest - place.begin
-        if age > timedelta(days=days):
+        if (newest.date() - place.day).days > days:
             files.clear(files.join(url, place.folder))
             dropped += 1
         elif age >= AGE:
             good = profile_files.counting(parts, done)
             for part in set(parts) - set(good):  # left by a run that was interrupted
                 files.remove(part.url(url))
-            mergeable.setdefault(place.whole_day if age >= DAYS else place, []).extend(good)
+            mergeable.setdefault(place.as_of(newest), []).extend(good)
     several = {place: parts for place, parts in mergeable.items() if len(parts) > 1}
     for place, parts in several.items():
         profile_files.merge(url, place, profile_files.counting(parts, done))
