@@ -106,10 +106,12 @@ def monitor(
         from ml.experiment.experiment import judge_running
         from ml.labelling.label import label
         from ml.monitoring.monitor import monitor
+        from ml.monitoring.skew import sampled
 
         label()  # else old labels would be judged
         judge_running()  # what `ml promote` goes by, wherever the monitor runs by itself
         monitor(until.date() if until else None, report)
+        sampled()
 
 
 @app.command()
