@@ -191,6 +191,14 @@ class Demo(Table):
     replays: Annotated[list[tuple[date, date]], InVariables, Field(min_length=1)]
 
 
+class Drill(Table):
+    """What a drill replays: from a first day on some calm days, then at most so many with a fault."""
+
+    since: date
+    calm_days: int = Field(ge=1)
+    days: int = Field(ge=1)
+
+
 class Settings(Table):
     """The whole of project.toml."""
 
@@ -213,6 +221,7 @@ class Settings(Table):
     kubeflow: Kubeflow
     trainjob: TrainJob
     demo: Demo
+    drill: Drill
 
     def path(self, url: str) -> str:
         """Return `url` as it is, or below the project's folder where it is a relative path."""

@@ -81,6 +81,9 @@ OTHER = {
     "trainjob.memory": "16Gi",
     "trainjob.gpus": 1,
     "demo.replays": [["2013-05-01", "2013-05-07"]],
+    "drill.since": "2013-06-01",
+    "drill.calm_days": 8,
+    "drill.days": 3,
 }
 
 FRAMING = Path(ml.problem.__file__).parent / "framing.toml"

@@ -1,27 +1,29 @@
 """Fills an online store from the lake's history: at once, or step by step as simulated time passes."""
 
+from collections.abc import Callable
 from contextlib import closing
 from datetime import date, timedelta
 
 from ml.errors import ContractError
 from ml.features.archive import DAY, EPOCH, Archive
-from ml.features.definition import kind_of
+from ml.features.definition import Columns, Event, kind_of
 from ml.features.table import GROUPS
 from ml.features.updater import Change, Taken, changes_of, take, total
 from ml.online.store import OnlineStore, Unavailable, connect, shown
 from ml.progress import say
 
 AT_ONCE = 1000  # changes in one transaction: a Redis watches every key of it
+Retold = Callable[[type[Event], Columns], Columns]  # what becomes of events of a kind before they are folded
 
 
 class Feed:
     """Folds a lake's events into a store in the order in which they became available.
 
-    It begins so long before the day `since` that every window is full on that day.
+    It begins so long before the day `since` that every window is full on that day. A drill retells them wrongly.
     """
 
-    def __init__(self, lake: str, store: OnlineStore, since: date) -> None:
-        self._archive, self._store = Archive(lake), store
+    def __init__(self, lake: str, store: OnlineStore, since: date, retold: Retold = lambda _, events: events) -> None:
+        self._archive, self._store, self._retold = Archive(lake), store, retold
         self._kinds = list(dict.fromkeys(group.events for group in GROUPS))
         longest = max((group.horizon for group in GROUPS), default=0)
         self._told = ((since - EPOCH).days - 1) * DAY - longest  # a local day may begin on the UTC day before
@@ -32,7 +34,7 @@ class Feed:
             return Taken()
         changes: list[Change] = []
         for kind in self._kinds:
-            changes += changes_of(kind, self._archive.between(kind, self._told, moment))
+            changes += changes_of(kind, self._retold(kind, self._archive.between(kind, self._told, moment)))
         self._told = moment
         self._archive.forget(moment)
         parts = [changes[start : start + AT_ONCE] for start in range(0, len(changes), AT_ONCE)]

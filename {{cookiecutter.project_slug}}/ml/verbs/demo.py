@@ -32,3 +32,18 @@ def demo() -> None:
     from ml.demo import demo
 
     demo()
+
+
+@app.command()
+@verb
+def drill(
+    faults: Annotated[list[str] | None, typer.Argument(help="Which; by default all, see docs/drill.md.")] = None,
+    bundle: Annotated[
+        str | None, typer.Option(help="Digest of the bundle, or its beginning; by default the newest.")
+    ] = None,
+) -> None:
+    """Inject faults into simulated days: who notices, how soon? Exit code 0 if each raises its alert, 10 if not."""
+    from ml.contract.verdict import EXIT
+    from ml.drill.drill import drill
+
+    raise typer.Exit(EXIT["pass" if drill(faults or [], bundle) else "fail"])

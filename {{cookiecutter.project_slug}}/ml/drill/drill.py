@@ -1,0 +1,104 @@
+"""The verb: inject one fault after another into the days after training, and show who notices it, and how soon.
+
+It lives in an environment of its own, `drill`: its events, labels and reports touch no other's.
+"""
+
+import shutil
+import time
+from collections.abc import Sequence
+from datetime import date, timedelta
+from pathlib import Path
+
+from ml.cluster.ways import variables
+from ml.delivery.release import whole
+from ml.drill.door import Raised
+from ml.drill.evenings import A_DAY, Evening, Evenings
+from ml.drill.faults import FAULTS, Fault
+from ml.drill.stage import midnight, play
+from ml.drill.told import HEAD, Told, markdown
+from ml.errors import ContractError
+from ml.labelling.label import label
+from ml.monitoring.report import render
+from ml.problem import source
+from ml.progress import say, table
+from ml.settings import Drill, settings
+from ml.store import files
+
+ENVIRONMENT = "drill"
+PAGE = "drill.md"
+FOLLOWS = {"InputDrift": {"ContractBroken", "FeatureMissing"}}  # where data are broken, drift is no news of its own
+
+
+def drill(names: Sequence[str], digest: str | None) -> bool:
+    """Play these faults, or all, against a bundle, by default the newest; say whether each raised its alert.
+
+    Leaves nothing running, also when interrupted.
+    """
+    chosen = list(dict.fromkeys(names)) or list(FAULTS)
+    if unknown := [name for name in chosen if name not in FAULTS]:
+        raise ContractError("drill", f"there is no fault {unknown[0]!r}", f"Choose of {', '.join(FAULTS)}")
+    found = whole(settings().store_url, digest)
+    own = {"ML_RELEASE_ENVIRONMENT": ENVIRONMENT, "ML_RELEASE_BUNDLE": found.digest, "ML_ONLINE_URL": ""}
+    with variables(**own):
+        reports = files.local(settings().reports_url, "reports")
+        with files.alone(reports, "drill"):
+            told = [_play(name, reports) for name in chosen]
+            plan = settings().drill
+            words = f"Bundle {found.digest[:12]} ({found.rung}), {plan.calm_days} calm days from {plan.since} on."
+            page = reports / PAGE
+            files.write(str(page), markdown(told, words).encode())
+    table(f"Drill: {words}", HEAD, [each.row for each in told])
+    seen = sum(each.first is not None for each in told)
+    say("drill", f"{seen} of {len(told)} faults raised their alert; what came when is in {page}")
+    return seen == len(told)
+
+
+def _play(name: str, reports: Path) -> Told:
+    """Play one fault and watch its evenings until its alert is there, or the days are over."""
+    conf, plan, begun = settings(), settings().drill, time.monotonic()
+    for left in (conf.events_url, str(conf.spool), conf.labels_url, conf.online_url):  # simulated time begins anew
+        shutil.rmtree(files.local(left, "what earlier drills left"))
+    onset, until = _days(plan)
+    fault = FAULTS[name](source.read(conf.lake_url, plan.since))
+    say("drill", f"{name}: {fault.says}, from {onset} on")
+    door, began = play(fault, plan.since, onset, until, reports / f"{name}.log")
+    label()
+    raised, evening = _watched(fault, door.raised, onset, until)
+    page = files.join(str(reports), f"{name}.html")
+    files.write(page, render(evening.look, evening.verdict).encode())
+    told = Told(name, fault, began, raised, evening.decision, page, time.monotonic() - begun)
+    say("drill", f"{name}: {' after '.join(told.row[1:3])}, retraining: {evening.decision.decision}")
+    return told
+
+
+def _days(plan: Drill) -> tuple[date, date]:
+    """Return the first and the last day of the fault; raises ContractError where the lake has not all of the days."""
+    onset = plan.since + timedelta(days=plan.calm_days)
+    until = onset + timedelta(days=plan.days - 1)
+    there = source.days(settings().lake_url)
+    if absent := [day for day in (plan.since, onset, until) if day not in there]:
+        broken = f"{settings().lake_url} has no records of {absent[0]}"
+        raise ContractError("drill", broken, "Edit [drill] in project.toml, or run `ml ingest`")
+    return onset, until
+
+
+def _watched(fault: Fault, at_door: Sequence[Raised], onset: date, until: date) -> tuple[list[Raised], Evening]:
+    """Return the alerts up to the evening on which the fault's own is there, and that evening.
+
+    Raises ContractError where one is there before the fault: then the drill could show nothing.
+    """
+    evenings, raised = Evenings(), list[Raised]()
+    evening = evenings.of(onset - A_DAY)
+    if evening.raised:
+        broken = f"{evening.raised[0].alert} is raised without any fault: {evening.raised[0].says}"
+        raise ContractError("drill", broken, "Choose other days for [drill] in project.toml")
+    for ahead in range((until - onset).days + 1):
+        day = onset + ahead * A_DAY
+        evening = evenings.of(day)
+        for each in [*(one for one in at_door if one.at <= midnight(day + A_DAY)), *evening.raised]:
+            there = {one.alert for one in raised}
+            if each.alert not in there and not FOLLOWS.get(each.alert, set()) & there:
+                raised.append(each)
+        if fault.alert in {each.alert for each in raised}:
+            break
+    return raised, evening

@@ -1,0 +1,89 @@
+"""What is known at the end of a day, and what monitor and skew say of it: outcomes that are still to come are not."""
+
+from datetime import date, timedelta
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from ml.contract import bundle, labels, release
+from ml.contract.events import PREDICTIONS
+from ml.contract.framing import framing
+from ml.contract.profile import Profile
+from ml.drill.door import Raised
+from ml.drill.stage import midnight
+from ml.eventlog.read import logged
+from ml.monitoring.look import Look, judge
+from ml.monitoring.monitor import verdict
+from ml.monitoring.observations import observations
+from ml.monitoring.policy import Decision, decide
+from ml.monitoring.retraining import evidence
+from ml.monitoring.skew import compare
+from ml.settings import settings
+from ml.store import files
+
+SAMPLE = 300  # requests of a day that go through the offline path
+A_DAY = timedelta(days=1)
+
+
+class Evening(NamedTuple):
+    """What the monitor saw at the end of a day, what that raised, and what the policy made of it."""
+
+    look: Look
+    verdict: dict[str, object]
+    raised: list[Raised]
+    decision: Decision
+
+
+class Evenings:
+    """The evenings of a drill, by the labels of all its days."""
+
+    def __init__(self) -> None:
+        conf = settings()
+        self._champion = bundle.load(conf.store_url, release.read().champion)
+        home = bundle.folder(conf.store_url, self._champion.digest)
+        self._trained = Profile.load(files.read(files.join(home, bundle.PROFILE)))
+        rows = labels.read(conf.labels_url)
+        self._rows = rows[rows.bundle == self._champion.digest]
+        wait = rows.delay_hours.fillna(framing().label.attribution_hours)
+        self._known = rows.time + pd.to_timedelta(wait, "h")
+        self._served = logged(PREDICTIONS)
+
+    def of(self, day: date) -> Evening:
+        """Return the evening of a day."""
+        conf, end = settings(), midnight(day + A_DAY)
+        now = pd.Timestamp(end, tz="UTC")
+        rows = self._rows[self._rows.time < now]
+        rows = rows.assign(outcome=rows.outcome.where(self._known[rows.index] < now))
+        served = observations(rows)
+        window, newest = served.window(None, conf.monitor.window_days), served.newest(None, conf.monitor.drift_days)
+        look = judge(self._champion, self._trained, served, window, newest, [])
+        found = verdict(look)
+        raised = [*self._skewed(day, end), *_of_verdict(look, end)]
+        return Evening(look, found, raised, decide(evidence(found), [], framing().retraining))
+
+    def _skewed(self, day: date, end: np.datetime64) -> list[Raised]:
+        """Compare some of a day's requests with the offline path."""
+        begin, now = (pd.Timestamp(moment, tz="UTC") for moment in (midnight(day), end))
+        served = self._served[(self._served.time >= begin) & (self._served.time < now) & ~self._served.degraded]
+        found = compare(settings().lake_url, served.sample(min(SAMPLE, len(served)), random_state=0).sort_index())
+        if not found.differing:
+            return []
+        worst = found.differing[0]
+        says = f"{len(found.differing)} features, {worst.feature} first: served {worst.served}, offline {worst.offline}"
+        return [Raised("ServingSkew", end, says)]
+
+
+def _of_verdict(look: Look, end: np.datetime64) -> list[Raised]:
+    raised = []
+    if drifted := [each for each in look.drifts if each.answer == "drift"]:
+        far = max(drifted, key=lambda each: each.distance / each.threshold)
+        others = f", and {len(drifted) - 1} others" if len(drifted) > 1 else ""
+        says = f"{far.name} is {far.distance:.2f} from training, where {far.threshold:.2f} is much{others}"
+        raised.append(Raised("InputDrift", end, says))
+    if alarming := [each for each in look.signals if each.alarms]:
+        told = "; ".join(
+            f"{each.name} {each.value:+.3f}, limits {each.low:+.3f} and {each.high:+.3f}" for each in alarming
+        )
+        raised.append(Raised("ModelPerformance", end, told))
+    return raised
