@@ -58,6 +58,7 @@ VERBS = (
     "deploy",
     "doctor",
     "prove",
+    "drill",
 )
 
 

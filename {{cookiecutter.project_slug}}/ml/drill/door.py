@@ -11,7 +11,7 @@ import numpy as np
 from ml.delivery.metrics import Counts, counts, of, since
 from ml.drill.faults import Alert
 
-HOUR, DAY = np.timedelta64(1, "h"), np.timedelta64(1, "D")
+MINUTE, HOUR, DAY, WEEK = (np.timedelta64(minutes, "m") for minutes in (1, 60, 1440, 7 * 1440))
 ENOUGH = 100  # predictions
 BROKEN, RECORDS = 0.05, 10  # share and number of records that may break the contract
 MISSING = 0.2  # by which the share of requests without a feature may rise above its own week
@@ -29,19 +29,21 @@ class Door:
     """What the service counted up to some moments."""
 
     def __init__(self) -> None:
-        self._pages: list[tuple[np.datetime64, Counts]] = []
+        self._pages: dict[np.datetime64, Counts] = {}
         self.raised: list[Raised] = []
 
     def look(self, moment: np.datetime64, page: str) -> None:
         """Take in a page of metrics, later than the last, and raise what was not raised yet."""
-        self._pages.append((moment, counts(page)))
+        self._pages[moment] = counts(page)
         there = {each.alert for each in self.raised}
         found: dict[Alert, str | None] = {"ContractBroken": self._broken(), "FeatureMissing": self._missing(moment)}
         self.raised += [Raised(alert, moment, says) for alert, says in found.items() if says and alert not in there]
 
     def _broken(self) -> str | None:
         """Say which fields break the contract, where too many records did since the last page."""
-        now = self._between(-2, -1)
+        *_, last = self._pages
+        before = self._last(last - MINUTE)
+        now = self._between(before, last) if before else self._pages[last]
         broken, scored = _sum(now, "ml_broken_records_total"), predictions(now)
         if not (broken > RECORDS and broken / (broken + scored) > BROKEN):
             return None
@@ -50,29 +52,36 @@ class Door:
         return f"{broken / (broken + scored):.0%} of the records are refused: {named}"
 
     def _missing(self, moment: np.datetime64) -> str | None:
-        """Say which features are missing far more often than in the week that ended a day ago."""
-        last = len(self._pages) - 1
-        before = [
-            at
-            for at in range(last)
-            if moment - self._pages[at][0] >= HOUR and predictions(self._between(at, last)) > ENOUGH
-        ]
-        week = [at for at in range(last) if DAY <= moment - self._pages[at][0] <= 8 * DAY]
-        if not before or not week:
+        """Say which features are missing far more often than in the week that ended a day ago, and than a week ago.
+
+        At some hours of every day some may be missing, so nothing is said of a time whose like was not seen.
+        """
+        begin = self._last(moment - HOUR)
+        while begin is not None and predictions(self._between(begin, moment)) <= ENOUGH:
+            begin = self._last(begin - MINUTE)
+        if begin is None or not {begin - WEEK, moment - WEEK} <= self._pages.keys():
             return None
-        now, usual = self._between(before[-1], last), self._between(week[0], week[-1])
+        week = [at for at in self._pages if DAY <= moment - at <= 8 * DAY]
+        usual, then = self._between(week[0], week[-1]), self._between(begin - WEEK, moment - WEEK)
         if predictions(usual) <= ENOUGH:
             return None
-        rises = {name: share - _shares(usual).get(name, 0.0) for name, share in _shares(now).items()}
-        found = sorted((name for name, rise in rises.items() if rise > MISSING), key=lambda name: -rises[name])
-        if not found:
+        found = {
+            name: share - max(_shares(usual).get(name, 0.0), _shares(then).get(name, 0.0))
+            for name, share in _shares(self._between(begin, moment)).items()
+        }
+        rises = sorted((name for name, rise in found.items() if rise > MISSING), key=lambda name: -found[name])
+        if not rises:
             return None
-        return f"{found[0]} is missing in {rises[found[0]]:.0%} more of the requests, and {len(found) - 1} others"
+        others = f", and {len(rises) - 1} other features" if len(rises) > 1 else ""
+        return f"{rises[0]} is missing in {found[rises[0]]:.0%} more of the requests than before{others}"
 
-    def _between(self, first: int, last: int) -> Counts:
-        """Return what was counted from one page to another; from the beginning where there is no earlier one."""
-        before = self._pages[first][1] if -first <= len(self._pages) else Counts()
-        return since({"": self._pages[last][1]}, {"": before})
+    def _last(self, moment: np.datetime64) -> np.datetime64 | None:
+        """Return when the last page up to a moment was taken; None where there is none."""
+        return max((at for at in self._pages if at <= moment), default=None)
+
+    def _between(self, begin: np.datetime64, end: np.datetime64) -> Counts:
+        """Return what was counted from one page to another."""
+        return since({"": self._pages[end]}, {"": self._pages[begin]})
 
 
 def predictions(found: Counts) -> float:
@@ -81,8 +90,9 @@ def predictions(found: Counts) -> float:
 
 
 def _shares(found: Counts) -> dict[str, float]:
-    """Return for each feature the share of the records that came without it."""
-    return {told["feature"]: value / predictions(found) for told, value in of(found, "ml_missing_values_total")}
+    """Return for each feature the share of the records that came without it; nothing where none was scored."""
+    scored = predictions(found)
+    return {told["feature"]: value / scored for told, value in of(found, "ml_missing_values_total") if scored}
 
 
 def _sum(found: Counts, name: str) -> float:

@@ -18,6 +18,7 @@ from ml.drill.stage import midnight, play
 from ml.drill.told import HEAD, Told, markdown
 from ml.errors import ContractError
 from ml.labelling.label import label
+from ml.monitoring.profiling import profile
 from ml.monitoring.report import render
 from ml.problem import source
 from ml.progress import say, table
@@ -26,7 +27,8 @@ from ml.store import files
 
 ENVIRONMENT = "drill"
 PAGE = "drill.md"
-FOLLOWS = {"InputDrift": {"ContractBroken", "FeatureMissing"}}  # where data are broken, drift is no news of its own
+BROKEN = {"ContractBroken", "FeatureMissing"}
+FOLLOWS = {"InputDrift": {*BROKEN, "ModelPerformance"}, "ServingSkew": BROKEN}  # what docs/runbook.md lets be silent
 
 
 def drill(names: Sequence[str], digest: str | None) -> bool:
@@ -56,18 +58,21 @@ def drill(names: Sequence[str], digest: str | None) -> bool:
 def _play(name: str, reports: Path) -> Told:
     """Play one fault and watch its evenings until its alert is there, or the days are over."""
     conf, plan, begun = settings(), settings().drill, time.monotonic()
-    for left in (conf.events_url, str(conf.spool), conf.labels_url, conf.online_url):  # simulated time begins anew
-        shutil.rmtree(files.local(left, "what earlier drills left"))
+    for left in (conf.events_url, str(conf.spool), conf.labels_url, conf.profiles_url, conf.online_url):
+        shutil.rmtree(files.local(left, "what earlier drills left"))  # simulated time begins anew
     onset, until = _days(plan)
     fault = FAULTS[name](source.read(conf.lake_url, plan.since))
     say("drill", f"{name}: {fault.says}, from {onset} on")
     door, began = play(fault, plan.since, onset, until, reports / f"{name}.log")
     label()
+    profile(conf.events_url, conf.profiles_url, conf.monitor.keep_days)
     raised, evening = _watched(fault, door.raised, onset, until)
     page = files.join(str(reports), f"{name}.html")
     files.write(page, render(evening.look, evening.verdict).encode())
-    told = Told(name, fault, began, raised, evening.decision, page, time.monotonic() - begun)
-    say("drill", f"{name}: {' after '.join(told.row[1:3])}, retraining: {evening.decision.decision}")
+    told = Told(name, fault, began, raised, evening.decision, page)
+    _, alert, after, decided, _ = told.row
+    seen = f"{alert} after {after}" if after else alert
+    say("drill", f"{name}: {seen}; retraining: {decided}; it took {time.monotonic() - begun:.0f} s")
     return told
 
 
@@ -89,8 +94,8 @@ def _watched(fault: Fault, at_door: Sequence[Raised], onset: date, until: date) 
     """
     evenings, raised = Evenings(), list[Raised]()
     evening = evenings.of(onset - A_DAY)
-    if evening.raised:
-        broken = f"{evening.raised[0].alert} is raised without any fault: {evening.raised[0].says}"
+    if calm := [*(each for each in at_door if each.at <= midnight(onset)), *evening.raised]:
+        broken = f"{calm[0].alert} is raised without any fault: {calm[0].says}"
         raise ContractError("drill", broken, "Choose other days for [drill] in project.toml")
     for ahead in range((until - onset).days + 1):
         day = onset + ahead * A_DAY

@@ -13,6 +13,8 @@ from ml.contract.profile import Profile
 from ml.drill.door import Raised
 from ml.drill.stage import midnight
 from ml.eventlog.read import logged
+from ml.monitoring import profiles
+from ml.monitoring.holdout import Honest
 from ml.monitoring.look import Look, judge
 from ml.monitoring.monitor import verdict
 from ml.monitoring.observations import observations
@@ -36,7 +38,7 @@ class Evening(NamedTuple):
 
 
 class Evenings:
-    """The evenings of a drill, by the labels of all its days."""
+    """The evenings of a drill, by the labels and profiles of all its days."""
 
     def __init__(self) -> None:
         conf = settings()
@@ -48,6 +50,8 @@ class Evenings:
         wait = rows.delay_hours.fillna(framing().label.attribution_hours)
         self._known = rows.time + pd.to_timedelta(wait, "h")
         self._served = logged(PREDICTIONS)
+        read = profiles.read(conf.profiles_url, self._champion.digest, None, date.min, date.max)
+        self._profiles = {str(day): each for day, each in read}
 
     def of(self, day: date) -> Evening:
         """Return the evening of a day."""
@@ -57,7 +61,8 @@ class Evenings:
         rows = rows.assign(outcome=rows.outcome.where(self._known[rows.index] < now))
         served = observations(rows)
         window, newest = served.window(None, conf.monitor.window_days), served.newest(None, conf.monitor.drift_days)
-        look = judge(self._champion, self._trained, served, window, newest, [])
+        told = {each: self._profiles[each] for each in np.unique(newest.days).tolist()}
+        look = judge(self._champion, self._trained, Honest(served), window, newest, told, [])
         found = verdict(look)
         raised = [*self._skewed(day, end), *_of_verdict(look, end)]
         return Evening(look, found, raised, decide(evidence(found), [], framing().retraining))
@@ -70,7 +75,8 @@ class Evenings:
         if not found.differing:
             return []
         worst = found.differing[0]
-        says = f"{len(found.differing)} features, {worst.feature} first: served {worst.served}, offline {worst.offline}"
+        served_as, offline = (f"{one:.3g}" if isinstance(one, float) else one for one in (worst.served, worst.offline))
+        says = f"{len(found.differing)} features, {worst.feature} first: served as {served_as}, offline {offline}"
         return [Raised("ServingSkew", end, says)]
 
 

@@ -46,8 +46,8 @@ def other_mix(usual: pd.DataFrame) -> Fault:
     By the first feature of [slices], else the first of all: usual is its most frequent value among some records, or
     the lower half of its numbers.
     """
-    named = framing().slices.features
-    feature = next((each for each in FEATURES if each.name in named), FEATURES[0])
+    named = [*framing().slices.features, FEATURES[0].name][0]
+    feature = next(each for each in FEATURES if each.name == named)
     values = pd.Series(feature.compute(columns_of_frame(usual)))
     limit = values.median() if feature.kind == "number" else values.mode()[0]
     rare = f"{feature.name} {'above' if feature.kind == 'number' else 'other than'} {limit}"

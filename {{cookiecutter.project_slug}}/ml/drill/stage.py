@@ -10,7 +10,7 @@ import pandas as pd
 
 from ml.contract.framing import framing
 from ml.delivery.metrics import counts
-from ml.drill.door import DAY, HOUR, Door, predictions
+from ml.drill.door import DAY, HOUR, WEEK, Door, predictions
 from ml.drill.faults import Fault
 from ml.errors import ContractError
 from ml.features.definition import Columns, Event
@@ -54,13 +54,12 @@ class Stage(World):
         return {name: np.concatenate([values[before], told[name]]) for name, values in events.items()}
 
     def watch(self, moment: np.datetime64, sent: int, page: Callable[[], str]) -> None:
-        """Look at the door once a day; every hour of the first day of the fault."""
+        """Look at the door every hour of the first day of the fault, and of that a week before; else once a day."""
         if moment >= self._next:
             self.door.look(moment, _counted(page, sent))
-            often = self._onset <= moment < self._onset + DAY and not self.door.raised
-            self._next = moment + (HOUR if often else DAY)
-            if moment < self._onset:
-                self._next = min(self._next, self._onset)
+            closely = [begin for begin in (self._onset - WEEK, self._onset) if moment < begin + DAY]
+            first = min(closely, default=moment + DAY)
+            self._next = min(moment + DAY, first) if moment < first else moment + HOUR
 
 
 def _counted(page: Callable[[], str], sent: int) -> str:

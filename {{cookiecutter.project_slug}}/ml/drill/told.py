@@ -20,7 +20,6 @@ class Told(NamedTuple):
     raised: list[Raised]
     decision: Decision
     page: str
-    seconds: float
 
     @property
     def first(self) -> Raised | None:

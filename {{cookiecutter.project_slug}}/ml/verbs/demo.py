@@ -1,4 +1,4 @@
-"""All of it at once: to show what there is, and to prove that the gate tells a good model from a bad one."""
+"""All of it at once: to show what there is, to prove the gate on a bad model, and the alerts on faults."""
 
 from typing import Annotated
 
@@ -27,15 +27,6 @@ def prove(
 
 @app.command()
 @verb
-def demo() -> None:
-    """Do all of it on this machine, the days after training in simulated time, and show what came out."""
-    from ml.demo import demo
-
-    demo()
-
-
-@app.command()
-@verb
 def drill(
     faults: Annotated[list[str] | None, typer.Argument(help="Which; by default all, see docs/drill.md.")] = None,
     bundle: Annotated[
@@ -47,3 +38,12 @@ def drill(
     from ml.drill.drill import drill
 
     raise typer.Exit(EXIT["pass" if drill(faults or [], bundle) else "fail"])
+
+
+@app.command()
+@verb
+def demo() -> None:
+    """Do all of it on this machine, the days after training in simulated time, and show what came out."""
+    from ml.demo import demo
+
+    demo()
