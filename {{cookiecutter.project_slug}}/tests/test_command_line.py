@@ -18,7 +18,7 @@ from conftest import ROOT, Ran, configured, copy_of_bundle, ml, one_line
 
 from ml.contract import bundle as bundles
 from ml.contract import trained
-from ml.contract.bundle import CORE, MANIFEST, digest_of, dump
+from ml.contract.bundle import CONTRACT, CORE, MANIFEST, digest_of, dump
 from ml.serving.server import free_port
 from ml.settings import settings
 from ml.store import partitions
@@ -235,7 +235,7 @@ def test_a_bundle_of_a_newer_contract_is_not_released(released: Path, bundle: tu
     digest = digest_of({name: (home / name).read_bytes() for name in CORE})
     home.rename(home.with_name(digest))
     line = one_line(run_in(released, "release", digest[:12]))
-    assert "is of contract 99, this code reads 3. Upgrade the service" in line
+    assert f"is of contract 99, this code reads {CONTRACT}. Upgrade the service" in line
     assert not (released / "environments").exists()
 
 
