@@ -132,7 +132,7 @@ def test_a_drill_finds_other_outcomes_and_a_renamed_field_and_touches_no_other_e
     bundle: tuple[str, str], lake: str, tmp_path: Path
 ) -> None:
     copy_of_bundle(bundle, tmp_path)
-    few = {"ML_DRILL_CALM_DAYS": 8, "ML_DRILL_DAYS": 4}
+    few = {"ML_DRILL_CALM_DAYS": 7, "ML_DRILL_DAYS": 3}
     ran = ml("drill", "concept-drift", "schema-change", ML_STORE_URL=tmp_path, ML_DATA_URL=lake, **few)
     assert ran.returncode == 0, ran.stdout + ran.stderr
     told = (tmp_path / "reports/drill/drill.md").read_text()

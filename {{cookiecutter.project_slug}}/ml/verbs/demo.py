@@ -1,10 +1,11 @@
 """All of it at once: to show what there is, to prove the gate on a bad model, and the alerts on faults."""
 
+from datetime import datetime
 from typing import Annotated
 
 import typer
 
-from ml.verbs.verb import Day, verb, window
+from ml.verbs.verb import Day, day, verb, window
 
 app = typer.Typer()
 
@@ -32,11 +33,22 @@ def drill(
     bundle: Annotated[
         str | None, typer.Option(help="Digest of the bundle, or its beginning; by default the newest.")
     ] = None,
+    season: Annotated[
+        bool, typer.Option("--season", help="No fault: let it live to the end of the lake, trained again when asked.")
+    ] = False,
+    since: Annotated[
+        datetime | None, day("First of the season's days; by default the one after the bundle's training.")
+    ] = None,
 ) -> None:
     """Inject faults into simulated days: who notices, how soon? Exit code 0 if each raises its alert, 10 if not."""
     from ml.contract.verdict import EXIT
     from ml.drill.drill import drill
 
+    if season:
+        from ml.drill.season import season as live
+
+        live(bundle, since.date() if since else None)
+        return
     raise typer.Exit(EXIT["pass" if drill(faults or [], bundle) else "fail"])
 
 
