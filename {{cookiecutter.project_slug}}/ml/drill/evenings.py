@@ -76,7 +76,8 @@ class Evenings:
             return []
         worst = found.differing[0]
         served_as, offline = (f"{one:.3g}" if isinstance(one, float) else one for one in (worst.served, worst.offline))
-        says = f"{len(found.differing)} features, {worst.feature} first: served as {served_as}, offline {offline}"
+        many = f"{len(found.differing)} of the features differ, {worst.feature} most"
+        says = f"{many}: served as {served_as}, offline {offline}"
         return [Raised("ServingSkew", end, says)]
 
 
