@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from datetime import date
 from typing import Any
 
-from ml.contract import bundle, secrets, verdict
+from ml.contract import bundle, ledger, secrets, verdict
 from ml.contract import release as contract
 from ml.delivery.release import end, release, try_out
 from ml.experiment.experiment import FOLDER, experiment
@@ -19,6 +19,7 @@ from ml.experiment.verdict import Verdict
 from ml.features.table import NAMES
 from ml.gate.gate import gate
 from ml.labelling.label import label
+from ml.monitoring import attempts
 from ml.monitoring.monitor import monitor, told
 from ml.monitoring.skew import Skew, skew
 from ml.pipeline.run import Run, run
@@ -56,7 +57,8 @@ def _demo() -> None:
     challenger = runner_up(ran.bundle)
     files.write(str(conf.secrets / secrets.SALT), SALT)
     try_out(conf.store_url, challenger, "shadow", 100, "demo-shadow")
-    for begun in (conf.events_url, str(conf.spool), conf.labels_url, conf.online_url):  # simulated time begins anew
+    served = (conf.events_url, str(conf.spool), conf.labels_url, conf.profiles_url, conf.online_url)
+    for begun in (*served, ledger.folder(conf.store_url, attempts.book())):  # simulated time begins anew
         shutil.rmtree(files.local(begun, "what earlier demos left"))
     verdicts, experiments = [], []
     port, log = server.free_port(), files.local(conf.reports_url, "reports") / "serve.log"

@@ -35,13 +35,13 @@ class Past:
 
     def add(self, acted: Acted) -> bool:
         """Remember what follows; False where another has acted since this past was read: then nothing may be begun."""
-        return ledger.once(settings().store_url, _book(), f"{len(self.acts):06d}", acted.model_dump(mode="json"))
+        return ledger.once(settings().store_url, book(), f"{len(self.acts):06d}", acted.model_dump(mode="json"))
 
 
 def past(now: datetime) -> Past:
     """Read what was done before, and what the gate has said of it by now."""
-    store, book = settings().store_url, _book()
-    told = [Acted.model_validate(ledger.read(store, book, name)) for name in ledger.names(store, book)]
+    store, own = settings().store_url, book()
+    told = [Acted.model_validate(ledger.read(store, own, name)) for name in ledger.names(store, own)]
     return Past([Act(each.decision, each.day, _came(each, now), each.forced) for each in told])
 
 
@@ -52,5 +52,6 @@ def _came(acted: Acted, now: datetime) -> Came:
     return trained.answer(settings().store_url, acted.since, acted.until) or unsaid
 
 
-def _book() -> str:
+def book() -> str:
+    """Return the ledger's book of this environment."""
     return f"retraining/{settings().release.environment}"
