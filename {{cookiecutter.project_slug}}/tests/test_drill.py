@@ -125,6 +125,8 @@ def test_a_fault_that_nobody_knows_and_a_store_without_a_bundle_are_told_in_one_
             drill(["flood"], None)
         with pytest.raises(ContractError, match="ml pipeline run"):
             drill([], None)
+    for words in (("--since", "2013-05-01"), ("--season", "concept-drift")):
+        assert "only a season begins on a day" in one_line(ml("drill", *words, ML_STORE_URL=tmp_path))
 
 
 @pytest.mark.slow

@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from ml.errors import ContractError
 from ml.verbs.verb import Day, day, verb, window
 
 app = typer.Typer()
@@ -44,6 +45,8 @@ def drill(
     from ml.contract.verdict import EXIT
     from ml.drill.drill import drill
 
+    if (season and faults) or (since and not season):
+        raise ContractError("drill", "a season has no faults, and only a season begins on a day", "See --help")
     if season:
         from ml.drill.season import season as live
 
