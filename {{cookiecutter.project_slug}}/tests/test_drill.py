@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import configured, copy_of_bundle, ml
+from conftest import configured, copy_of_bundle, ml, one_line
 from pydantic import ValidationError
 
 from ml.contract.framing import framing
