@@ -20,6 +20,7 @@ from ml.problem.schema import EXAMPLE
 from ml.serving.server import free_port
 
 RATE, LOOK = 60, 0.25  # requests a second; seconds between two looks of the balancer at /readyz
+DRAIN = 5.0  # seconds: many looks, for a service that starts beside others takes both processors for a second or two
 
 
 class Pod:
@@ -60,20 +61,23 @@ class Balancer:
             self.ready = [each for each, state in pairs if getattr(state, "status_code", 0) == 200]
             await asyncio.sleep(LOOK)
 
-    async def send(self) -> bool:
+    async def send(self) -> str:
+        """Return what came of a request: its status, or why there is none."""
+        if not self.ready:
+            return "nobody was ready"
         try:
             client = self.ready[next(self._turn) % len(self.ready)]
-            return (await client.post("/predict", json=EXAMPLE)).status_code == 200
-        except (httpx.HTTPError, ZeroDivisionError):
-            return False
+            return str((await client.post("/predict", json=EXAMPLE)).status_code)
+        except httpx.HTTPError as error:
+            return repr(error)
 
 
-async def rolled(pods: list[Pod]) -> list[bool]:
-    """Replace the services one by one, and return of each request meanwhile whether it was answered."""
+async def rolled(pods: list[Pod]) -> list[str]:
+    """Replace the services one by one, and return what came of each request meanwhile."""
     balancer = Balancer(pods)
     looking = asyncio.create_task(balancer.look())
     await until(lambda: len(balancer.ready) == len(pods))
-    sent: list[asyncio.Task[bool]] = []
+    sent: list[asyncio.Task[str]] = []
 
     async def load() -> None:
         began = time.perf_counter()
@@ -116,14 +120,14 @@ def two(bundle: tuple[str, str], store: Path, drain: float) -> Iterator[list[Pod
 
 @pytest.mark.slow
 def test_a_rolling_update_under_load_loses_no_request(bundle: tuple[str, str], tmp_path: Path) -> None:
-    with two(bundle, tmp_path, drain=2) as pods:
+    with two(bundle, tmp_path, drain=DRAIN) as pods:
         answered = asyncio.run(rolled(pods))
     assert len(answered) > 5 * RATE
-    assert answered.count(False) == 0
+    assert set(answered) == {"200"}
 
 
 @pytest.mark.slow
 def test_without_the_drain_it_loses_some(bundle: tuple[str, str], tmp_path: Path) -> None:
     with two(bundle, tmp_path, drain=0) as pods:
         answered = asyncio.run(rolled(pods))
-    assert answered.count(False) > 0, "else the drain proves nothing"
+    assert set(answered) > {"200"}, "else the drain proves nothing"

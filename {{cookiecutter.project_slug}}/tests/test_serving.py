@@ -1,6 +1,8 @@
 """The service, as its clients meet it: a real server, real records, and whatever else comes in over HTTP."""
 
+import http.client
 import resource
+import time
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -79,6 +81,18 @@ def test_a_prediction_names_the_entity_by_a_hash_that_this_environment_alone_can
 @pytest.mark.parametrize("path", ["/readyz", "/livez"])
 def test_it_says_that_it_is_ready_and_alive(client: Client, path: str) -> None:
     assert client.get(path).status_code == 200
+
+
+@pytest.mark.slow
+def test_a_connection_that_was_idle_for_seconds_still_takes_a_request(client: Client) -> None:
+    connection = http.client.HTTPConnection(client.base_url.host, client.base_url.port)
+    connection.auto_open = 0  # never a second one: a balancer's next request would be lost
+    connection.connect()
+    for idle in (0, 6):  # of uvicorn's own five
+        time.sleep(idle)
+        connection.request("GET", "/readyz")
+        assert connection.getresponse().read()
+    connection.close()
 
 
 def test_its_front_page_names_its_places_and_loads_nothing(client: httpx.Client) -> None:

@@ -20,6 +20,8 @@ from ml.progress import say
 from ml.settings import ROOT, settings
 from ml.store import files
 
+KEPT = 75  # seconds for an idle connection: load balancers keep it for 60, and must never send into one that just ends
+
 
 def serve(host: str, port: int) -> None:
     """Become the server; returns only by raising ContractError when it must not or cannot start."""
@@ -102,6 +104,8 @@ def _command(host: str, port: int) -> list[str]:
         host,
         "--port",
         str(port),
+        "--timeout-keep-alive",
+        str(KEPT),
     ]
 
 
