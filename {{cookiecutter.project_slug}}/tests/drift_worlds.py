@@ -21,11 +21,12 @@ from ml.contract.profile import Profile
 from ml.contract.reference import Bins, Reference, Variable
 from ml.features.table import NUMBERS
 from ml.monitoring import drift
+from ml.monitoring.daily import Daily
 from ml.monitoring.look import Expected
-from ml.monitoring.signal import Signal, highest_estimate, signals
-from ml.statistics.metrics import losses
+from ml.monitoring.observations import Observations
+from ml.monitoring.signal import Signal, signals
 from ml.statistics.shift import hellinger
-from ml.statistics.unlabelled import expected_losses, slope_terms
+from ml.statistics.unlabelled import sums_by_day
 
 Floats = NDArray[np.float64]
 
@@ -144,18 +145,11 @@ def served(seed: int, days: int = 28, **changed: float) -> Served:
     """Return what the monitor finds where the world serves what it was trained on, but for what is `changed`."""
     rng = np.random.default_rng(seed)
     trained = _outcomes(rng, TRAINED)
-    metric = framing().task.metric
-    sums = {name: np.bincount(trained[0], values) for name, values in _rows(*trained[1:], metric).items()}
-    sums["slope"], sums["information"] = slope_terms(trained[1], trained[2], trained[0])
+    sums = sums_by_day(trained[1], trained[2], trained[0], framing().task.metric)
     known = reference(np.zeros((TRAINED, len(VARIABLES), 12), dtype=np.int64), sums)
     day, outcomes, scores = _outcomes(rng, days, **changed)
-    found = list(signals(known, outcomes, scores, day))
-    return Served(found, Expected(float(expected_losses(scores)[metric].mean()), highest_estimate(known, days)))
-
-
-def _rows(outcomes: Floats, scores: Floats, metric: str) -> dict[str, Floats]:
-    realised, estimated = losses(outcomes, scores)[metric], expected_losses(scores)[metric]
-    return {"observed": outcomes, "predicted": scores, "realised": realised, "estimated": estimated}
+    window = Daily.of(Observations(scores, outcomes, day.astype(str), np.ones(len(day))))
+    return Served(list(signals(known, window)), Expected.of(known, window))
 
 
 def _outcomes(

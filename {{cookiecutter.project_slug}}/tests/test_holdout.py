@@ -1,55 +1,23 @@
 """Where acting hides the outcome: where the truth is known, the holdout tells it, and the champion's rows do not."""
 
 from collections.abc import Iterator
-from types import SimpleNamespace
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
+from holdout_worlds import BUNDLE, CHAMPION, CONSTANT, DAYS, OUT, RISK, believed, rule, true, world
 
 from ml.contract import bundle as bundles
-from ml.contract.bundle import Bundle
 from ml.contract.events import FEATURES, feature_columns
-from ml.contract.framing import Label
-from ml.contract.release import Arm, Experiment
-from ml.features.table import CATEGORIES, MISSING, NAMES, NUMBERS, Inputs, columns_of_frame, inputs
+from ml.contract.release import Experiment
+from ml.features.table import NUMBERS, columns_of_frame, inputs
 from ml.monitoring import holdout
 from ml.monitoring.holdout import honest
 from ml.monitoring.observations import Observations
 from ml.statistics.metrics import losses
 
-CHAMPION, CONSTANT, THRESHOLD = "c" * 64, "a" * 64, 0.3
-RISK = NUMBERS[0].name
-DAYS, A_DAY, HELD = 14, 1200, 0.1  # HELD: share of the rows in the holdout
 STUDENT = 2.16  # t of 13 degrees of freedom, 95 %
-FIRST = np.datetime64("2013-04-01")
-OUT = Experiment(name="out", mode="holdout", arms={"challenger": Arm(bundle=CONSTANT, percent=10)})
-
-
-def rule(hidden: str) -> Label:
-    return Label.model_validate({"attribution_hours": 48, "absent": "drop", "hidden": hidden})
-
-
-class Believes:
-    """Believes that the odds grow with the one risk, as they did when it was trained."""
-
-    def score(self, given: Inputs) -> np.ndarray:
-        assert set(given.categories[:, 0]) == {MISSING}
-        return believed(given.numbers[:, 0].astype(float))
-
-
-MANIFEST = {"features": list(NAMES), "fit": {"span": ["2013-01-01", "2013-03-10"]}, "test": {"days": ["2013-03-31"]}}
-BUNDLE = cast(Bundle, SimpleNamespace(digest=CHAMPION, manifest=MANIFEST, scorer=Believes()))
-
-
-def believed(risk: np.ndarray) -> np.ndarray:
-    return 1 / (1 + np.exp(2 - risk))
-
-
-def true(risk: np.ndarray) -> np.ndarray:
-    """By now great risks have become far greater."""
-    return 1 / (1 + np.exp(2 - risk - 2 * np.maximum(risk - 1, 0)))
 
 
 def truth() -> dict[str, float]:
@@ -58,31 +26,6 @@ def truth() -> dict[str, float]:
     happens, score = true(risk), believed(risk)
     loss = -(happens * np.log(score) + (1 - happens) * np.log(1 - score)).mean()
     return {"log_loss": float(loss), "rate": float((happens - score).mean())}
-
-
-def world(seed: int, hidden: str = "positive", holds: bool | None = None) -> pd.DataFrame:
-    """Labelled rows of two weeks; a tenth is held out, and decided on alike: by `holds`, else as hides no outcome."""
-    chance = np.random.default_rng(seed)
-    risk = chance.standard_normal(DAYS * A_DAY)
-    held = chance.random(len(risk)) < HELD
-    decision = np.where(held, hidden == "negative" if holds is None else holds, believed(risk) >= THRESHOLD)
-    happens = (chance.random(len(risk)) < true(risk)).astype(float)
-    frame = pd.DataFrame(
-        {
-            "day": (FIRST + np.arange(len(risk)) % DAYS).astype(str),
-            "bundle": np.where(held, CONSTANT, CHAMPION),
-            "score": np.where(held, 0.2, believed(risk)),
-            "decision": decision,
-            "outcome": np.where(decision == (hidden == "positive"), np.nan, happens),
-            "delay_hours": 24.0,
-            "fallback": "",
-            "experiment": "out",
-            "arm": np.where(held, "challenger", "champion"),
-            FEATURES + CATEGORIES[0].name: None,
-        }
-    )
-    frame[FEATURES + RISK] = risk.astype(np.float32)
-    return frame
 
 
 def within(rows: Observations, known: dict[str, float]) -> list[bool]:
@@ -104,18 +47,21 @@ def test_the_holdout_covers_the_truth_that_the_champions_own_rows_miss(hidden: s
     known, covered, naive = truth(), [], []
     for seed in range(25):
         rows = world(seed, hidden)
-        found = honest(rows, BUNDLE, OUT, rule(hidden))
-        assert (found.biased, found.reason) == (False, "")
-        assert len(found.rows.scores) == (rows.arm == "challenger").sum()
-        covered.append(within(found.rows, known))
-        naive.append(within(honest(rows, BUNDLE, OUT, rule("none")).rows, known))
+        found = honest([rows], BUNDLE, OUT, rule(hidden))
+        assert found.reason == ""
+        assert len(found.of(rows).scores) == (rows.arm == "challenger").sum()
+        covered.append(within(found.of(rows), known))
+        naive.append(within(honest([rows], BUNDLE, OUT, rule("none")).of(rows), known))
     assert np.mean(covered, axis=0).min() >= 0.8  # of 95 %, over 25 worlds
     assert np.max(naive) == 0
 
 
 def test_the_champion_looks_well_on_what_it_let_happen_while_it_is_wrong_on_the_rest() -> None:
     rows = world(1)
-    own, held = honest(rows, BUNDLE, None, rule("positive")).rows, honest(rows, BUNDLE, OUT, rule("positive")).rows
+    own, held = (
+        honest([rows], BUNDLE, None, rule("positive")).of(rows),
+        honest([rows], BUNDLE, OUT, rule("positive")).of(rows),
+    )
     seen = own.where(own.matured)
     assert abs((seen.outcomes - seen.scores).mean()) < 0.01
     assert (held.outcomes - held.scores).mean() > 0.02
@@ -123,7 +69,7 @@ def test_the_champion_looks_well_on_what_it_let_happen_while_it_is_wrong_on_the_
 
 def test_held_out_rows_have_the_champions_score_and_not_the_one_they_were_decided_by() -> None:
     rows = world(2)
-    found = honest(rows, BUNDLE, OUT, rule("positive")).rows
+    found = honest([rows], BUNDLE, OUT, rule("positive")).of(rows)
     assert set(rows.score[rows.arm == "challenger"]) == {0.2}
     assert np.allclose(found.scores, believed(rows[FEATURES + RISK][rows.arm == "challenger"].to_numpy(float)))
 
@@ -133,7 +79,7 @@ def test_rows_that_the_champion_decided_or_was_fitted_on_are_no_holdout() -> Non
     held = rows.arm == "challenger"
     rows.loc[held & (rows.day == "2013-04-02"), "fallback"] = "champion"
     rows.loc[held & (rows.day == "2013-04-03"), "day"] = "2013-03-31"
-    days = set(honest(rows, BUNDLE, OUT, rule("positive")).rows.days)
+    days = set(honest([rows], BUNDLE, OUT, rule("positive")).of(rows).days)
     assert days == set(rows.day) - {"2013-04-02", "2013-04-03", "2013-03-31"}
 
 
@@ -144,7 +90,7 @@ def test_real_features_are_scored_from_the_log_as_they_were_when_they_were_serve
     scores = champion.scorer.score(given)
     rows = pd.DataFrame(feature_columns(given)).assign(day="2013-04-01", bundle=CONSTANT, score=0.2, decision=False)
     rows = rows.assign(outcome=0.0, delay_hours=24.0, fallback="", experiment="out", arm="challenger")
-    assert np.abs(honest(rows, champion, OUT, rule("positive")).rows.scores - scores).max() < 1e-9
+    assert np.abs(honest([rows], champion, OUT, rule("positive")).of(rows).scores - scores).max() < 1e-9
 
 
 OTHERS = Experiment(name="out", mode="canary", arms=OUT.arms)
@@ -160,10 +106,9 @@ BIASED: dict[str, tuple[dict[str, Any], Experiment | None, str]] = {
 def test_without_an_honest_holdout_the_champions_rows_are_given_and_called_biased(case: str) -> None:
     more, tried, reason = BIASED[case]
     rows = world(4, **more)
-    found = honest(rows, BUNDLE, tried, rule("positive"))
-    assert found.biased
+    found = honest([rows], BUNDLE, tried, rule("positive"))
     assert reason in found.reason
-    assert len(found.rows.scores) == (rows.bundle == CHAMPION).sum()
+    assert len(found.of(rows).scores) == (rows.bundle == CHAMPION).sum()
 
 
 @pytest.mark.parametrize(("hidden", "never"), [("positive", "never to act"), ("negative", "always to act")])
@@ -171,7 +116,7 @@ def test_an_arm_that_hides_some_outcomes_itself_is_biased_too_and_is_told_how_to
     rows = world(5, hidden)
     hides = rows.index[rows.arm == "challenger"][:7]
     rows.loc[hides, "decision"] = hidden == "positive"
-    reason = honest(rows, BUNDLE, OUT, rule(hidden)).reason
+    reason = honest([rows], BUNDLE, OUT, rule(hidden)).reason
     assert f"in out 7 of {(rows.arm == 'challenger').sum():,} decisions hide their outcome" in reason
     assert reason.endswith(f"hold out by a bundle that decides {never}")
 
@@ -184,4 +129,4 @@ def personal(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
 
 
 def test_what_the_log_does_not_hold_cannot_be_scored_again(personal: str) -> None:
-    assert f"the log holds {personal} of no person" in honest(world(6), BUNDLE, OUT, rule("positive")).reason
+    assert f"the log holds {personal} of no person" in honest([world(6)], BUNDLE, OUT, rule("positive")).reason

@@ -23,10 +23,11 @@ from ml.features.rows import days_of, records_of
 from ml.features.table import NAMES, SCORE, columns_of_frame, inputs
 from ml.monitoring import drift, gauges, monitor
 from ml.monitoring.arms import Arm
-from ml.monitoring.holdout import Honest
+from ml.monitoring.daily import Daily
 from ml.monitoring.look import Look, importance, judge
 from ml.monitoring.observations import Observations
 from ml.monitoring.report import render
+from ml.monitoring.seen import Seen
 from ml.monitoring.signal import Name, Past, signals
 from ml.statistics.metrics import estimates
 
@@ -68,7 +69,7 @@ def test_four_weeks_of_may_are_quiet_and_four_weeks_from_24_june_alarm(
     champion: Bundle, lake: str, since: str, until: str, alarming: bool
 ) -> None:
     _, seen = served(champion, lake, since, until)
-    found = {each.name: each.alarms for each in signals(champion.reference, seen.outcomes, seen.scores, seen.days)}
+    found = {each.name: each.alarms for each in signals(champion.reference, Daily.of(seen))}
     assert found["rate"] is found["loss"] is alarming
 
 
@@ -144,18 +145,19 @@ def test_bins_put_every_value_in_one_cell() -> None:
 def test_only_matured_days_make_the_window() -> None:
     days = np.array(["2013-04-01", "2013-04-02", "2013-04-03", "2013-04-04"])
     seen = Observations(np.full(4, 0.1), np.array([0.0, 1.0, 1.0, np.nan]), days, np.ones(4))
-    assert seen.window(None, length=2).days.tolist() == ["2013-04-02", "2013-04-03"]
-    assert seen.window(date(2013, 4, 2), length=2).days.tolist() == ["2013-04-01", "2013-04-02"]
-    assert seen.newest(None, length=2).days.tolist() == ["2013-04-03", "2013-04-04"], "inputs need no outcome"
+    by_day = Daily.of(seen)
+    assert by_day.window(None, length=2).days.tolist() == ["2013-04-02", "2013-04-03"]
+    assert by_day.window(date(2013, 4, 2), length=2).days.tolist() == ["2013-04-01", "2013-04-02"]
+    assert by_day.newest(None, length=2).days.tolist() == ["2013-04-03", "2013-04-04"], "inputs need no outcome"
 
 
 def looked(champion: Bundle, of: Served) -> Look:
     seen = of.seen
     performance = estimates(seen.outcomes, seen.scores, seen.days, framing().cost.costs)
     arms = [Arm("champion", champion.digest, 9, 8, performance), Arm("canary", "f" * 64, 3, 0, {})]
-    newest = seen.newest(None, 14)
-    profiles = {day: of.profiles[day] for day in np.unique(newest.days)}
-    return judge(champion, drift.merged(of.profiles), Honest(seen, "nobody is held out"), seen, newest, profiles, arms)
+    told = Seen.of(seen)._replace(biased="nobody is held out")
+    profiles = {day: of.profiles[day] for day in told.newest.days}
+    return judge(champion, drift.merged(of.profiles), told, profiles, arms)
 
 
 @pytest.fixture(scope="module")

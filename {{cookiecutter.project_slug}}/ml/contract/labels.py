@@ -4,8 +4,8 @@ One Parquet partition a local day of prediction lies below `settings().labels_ur
 prediction was logged with, in columns whose names begin as in the log.
 """
 
-from collections.abc import Sequence
-from datetime import date
+from collections.abc import Iterator, Sequence
+from datetime import date, timedelta
 
 import pandas as pd
 
@@ -31,15 +31,30 @@ LABELLED = ("day", "outcome", "status", "delay_hours")
 COLUMNS = (*PREDICTED, *EXPOSED, *LABELLED)
 
 
+def newest(url: str) -> date:
+    """Return the newest day that has labelled rows; raises ContractError where there is none."""
+    if not (days := partitions.days(url)):
+        raise _none(url)
+    return days[-1]
+
+
+def by_day(
+    url: str, since: date = date.min, until: date = date.max, columns: Sequence[str] = ()
+) -> Iterator[tuple[date, pd.DataFrame]]:
+    """Yield each day that has labelled rows, in order, and these, or some of their columns."""
+    for day in partitions.days(url):
+        if since <= day <= until:
+            yield day, partitions.read(url, day, columns)
+
+
 def read(url: str, since: date = date.min, until: date = date.max, columns: Sequence[str] = ()) -> pd.DataFrame:
     """Return the labelled rows of some days in order, or these of their columns.
 
     Raises ContractError where there are none, or of another form.
     """
-    there = [day for day in partitions.days(url) if since <= day <= until]
-    parts = [partitions.read(url, day, columns) for day in there]
+    parts = [rows for _, rows in by_day(url, since, until, columns)]
     if not parts:
-        raise ContractError("labels", f"{url} holds no labels", "Run `ml label` first")
+        raise _none(url)
     rows = pd.concat(parts, ignore_index=True)
     if unknown := set(columns or COLUMNS) - set(rows):
         raise ContractError("labels", f"{url} has no column {min(unknown)}", "Remove it, then run `ml label`")
@@ -48,11 +63,14 @@ def read(url: str, since: date = date.min, until: date = date.max, columns: Sequ
 
 def known(url: str, after: date, until: date) -> int:
     """Return how many rows of the days after one, up to another, have an outcome that counts."""
-    days = [day for day in partitions.days(url) if after < day <= until]
-    return sum(int(partitions.read(url, day, ["outcome"]).outcome.notna().sum()) for day in days)
+    return sum(int(rows.outcome.notna().sum()) for _, rows in by_day(url, after + timedelta(1), until, ["outcome"]))
 
 
 def features(rows: pd.DataFrame) -> pd.DataFrame:
     """Return what the model was given, a column a feature."""
     named = {name: name.removeprefix(FEATURES) for name in rows.columns if name.startswith(FEATURES)}
     return rows[list(named)].rename(columns=named)
+
+
+def _none(url: str) -> ContractError:
+    return ContractError("labels", f"{url} holds no labels", "Run `ml label` first")

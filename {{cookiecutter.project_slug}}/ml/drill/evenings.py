@@ -14,12 +14,12 @@ from ml.drill.door import Raised
 from ml.drill.stage import midnight
 from ml.eventlog.read import logged
 from ml.monitoring import profiles
-from ml.monitoring.holdout import Honest
 from ml.monitoring.look import Look, judge
 from ml.monitoring.monitor import verdict
 from ml.monitoring.observations import observations
 from ml.monitoring.policy import Decision, decide
 from ml.monitoring.retraining import evidence
+from ml.monitoring.seen import Seen
 from ml.monitoring.skew import compare
 from ml.settings import settings
 from ml.store import files
@@ -55,14 +55,13 @@ class Evenings:
 
     def of(self, day: date) -> Evening:
         """Return the evening of a day."""
-        conf, end = settings(), midnight(day + A_DAY)
+        end = midnight(day + A_DAY)
         now = pd.Timestamp(end, tz="UTC")
         rows = self._rows[self._rows.time < now]
         rows = rows.assign(outcome=rows.outcome.where(self._known[rows.index] < now))
-        served = observations(rows)
-        window, newest = served.window(None, conf.monitor.window_days), served.newest(None, conf.monitor.drift_days)
-        told = {each: self._profiles[each] for each in np.unique(newest.days).tolist()}
-        look = judge(self._champion, self._trained, Honest(served), window, newest, told, [])
+        seen = Seen.of(observations(rows))
+        told = {each: self._profiles[each] for each in seen.newest.days.tolist()}
+        look = judge(self._champion, self._trained, seen, told, [])
         found = verdict(look)
         raised = [*self._skewed(day, end), *_of_verdict(look, end)]
         return Evening(look, found, raised, decide(evidence(found), [], framing().retraining))

@@ -1,7 +1,7 @@
 """Real records as a service would have served them, and which of their outcomes are known at the end of a day."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, replace
 from datetime import date, timedelta
 from math import ceil
 
@@ -39,8 +39,7 @@ def served(rows: Rows, scores: NDArray[np.float64]) -> Served:
 def as_known(parts: Sequence[Served], at_end_of: date) -> Served:
     """Return some stretches as one, without the outcomes that are not all known yet when a day ends."""
     features = pd.concat([part.features for part in parts], ignore_index=True)
-    names = [each.name for each in fields(Observations)]
-    joined = Observations(*(np.concatenate([getattr(part.said, name) for part in parts]) for name in names))
+    joined = Observations.together([part.said for part in parts])
     outcomes = np.where(joined.days <= str(matured(at_end_of)), joined.outcomes, np.nan)
     return Served(features, replace(joined, outcomes=outcomes))
 

@@ -17,10 +17,11 @@ from ml.drill.served import Served
 from ml.errors import ContractError
 from ml.features.rows import Rows, records_of, rows_of
 from ml.features.table import SCORE, Inputs
-from ml.monitoring.holdout import Honest
+from ml.monitoring.daily import Daily
 from ml.monitoring.look import ENOUGH, judge
 from ml.monitoring.observations import Observations
 from ml.monitoring.policy import Evidence
+from ml.monitoring.seen import Seen
 from ml.monitoring.signal import signals
 from ml.pipeline.run import run
 from ml.settings import settings
@@ -47,17 +48,14 @@ def _score(digest: str, inputs: Inputs) -> NDArray[np.float64]:
 
 def _watch(digest: str, served: Served, labelled: NDArray[np.str_]) -> Evidence | None:
     """Ask the monitor, with the windows that it has in production."""
-    conf, champion, seen = settings(), _loaded(digest), served.said
-    window = seen.window(None, conf.monitor.window_days)
-    if len(np.unique(window.where(window.matured).days)) < ENOUGH:
+    champion, seen = _loaded(digest), Seen.of(served.said)
+    if len(seen.window.with_outcomes.days) < ENOUGH:
         return None
-    trained = Profile.load(files.read(files.join(bundle.folder(conf.store_url, digest), bundle.PROFILE)))
-    newest = seen.newest(None, conf.monitor.drift_days)
-    profiles = _profiles(served, newest.days)
-    found = judge(champion, trained, Honest(seen), window, newest, profiles, [])
+    trained = Profile.load(files.read(files.join(bundle.folder(settings().store_url, digest), bundle.PROFILE)))
+    found = judge(champion, trained, seen, _profiles(served, seen.newest.days), [])
     trained_until = bundle.trained_until(champion.manifest)
     return Evidence(
-        day=date.fromisoformat(found.days[-1]),
+        day=date.fromisoformat(found.matured.days[-1]),
         alarms=[each.name for each in found.signals if each.alarms],
         drifted=[each.name for each in found.drifts if each.answer == "drift"],
         worse=found.expected.worse,
@@ -74,12 +72,10 @@ def _profiles(served: Served, days: NDArray[np.str_]) -> dict[str, Profile]:
 
 
 def _alarms(digest: str, seen: Observations) -> Sequence[str]:
-    window = seen.window(None, settings().monitor.window_days)
-    window = window.where(window.matured)
-    if len(np.unique(window.days)) < ENOUGH:
+    window = Daily.of(seen).window(None, settings().monitor.window_days)
+    if len(window.with_outcomes.days) < ENOUGH:
         return []
-    found = signals(_loaded(digest).reference, window.outcomes, window.scores, window.days)
-    return [each.name for each in found if each.alarms]
+    return [each.name for each in signals(_loaded(digest).reference, window) if each.alarms]
 
 
 def _train(since: date, until: date) -> Attempt:

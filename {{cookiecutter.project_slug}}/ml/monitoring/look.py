@@ -3,30 +3,28 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ml.contract import bundle, labels, release
 from ml.contract.bundle import Bundle
 from ml.contract.framing import framing
 from ml.contract.profile import Profile
+from ml.contract.reference import Reference
 from ml.errors import ContractError
 from ml.features.table import NUMBERS, SCORE
 from ml.monitoring import drift, profiles
 from ml.monitoring.arms import Arm, side_by_side
+from ml.monitoring.daily import Daily
 from ml.monitoring.drift import Drift
-from ml.monitoring.holdout import Honest, honest
-from ml.monitoring.observations import Observations, observations
+from ml.monitoring.seen import DRAWN, Seen, read
 from ml.monitoring.signal import Signal, highest_estimate, signals
 from ml.settings import settings
 from ml.statistics.metrics import Estimate, estimates
-from ml.statistics.unlabelled import expected_losses
 from ml.store import files
 
 ENOUGH = 7  # matured days below which nothing is said
-LIGHT = ("bundle", "score", "outcome", "day", "delay_hours")  # all that is read where nothing has to be scored again
 
 
 class Expected(NamedTuple):
@@ -34,6 +32,11 @@ class Expected(NamedTuple):
 
     loss: float
     high: float
+
+    @classmethod
+    def of(cls, reference: Reference, newest: Daily) -> "Expected":
+        """Return what the scores of some days let expect, and what days like the reference's would."""
+        return cls(float(newest.expected.sum() / newest.served.sum()), highest_estimate(reference, len(newest.days)))
 
     @property
     def worse(self) -> bool:
@@ -43,34 +46,21 @@ class Expected(NamedTuple):
 
 @dataclass(frozen=True)
 class Look:
-    """All that verdict and report are made of.
-
-    `served` is all that the champion may be judged by, `window` the newest matured days of it; `newest` are the newest
-    days, matured or not, of which `profiles` are, beside that of the training table. `biased` says why what is measured
-    does not hold for all, and is empty where it does.
-    """
+    """All that verdict and report are made of; `profiles` are of the training table and of the newest days."""
 
     bundle: Bundle
-    served: Observations
-    window: Observations
-    newest: Observations
+    seen: Seen
     signals: list[Signal]
     expected: Expected
     drifts: list[Drift]
     performance: dict[str, Estimate]
     profiles: tuple[Profile, Profile]
     arms: list[Arm]
-    biased: str
 
     @property
-    def matured(self) -> Observations:
-        """The rows of the window that have an outcome."""
-        return self.window.where(self.window.matured)
-
-    @property
-    def days(self) -> NDArray[Any]:
-        """The days of the window that have outcomes, in order: those that signals and limits are about."""
-        return np.unique(self.matured.days)
+    def matured(self) -> Daily:
+        """The days of the window that have outcomes: those that signals and limits are about."""
+        return self.seen.window.with_outcomes
 
 
 def look(until: date | None) -> Look:
@@ -81,47 +71,30 @@ def look(until: date | None) -> Look:
     conf, named = settings(), release.read()
     champion = bundle.load(conf.store_url, named.champion)
     trained = Profile.load(files.read(files.join(bundle.folder(conf.store_url, champion.digest), bundle.PROFILE)))
-    hides = framing().label.hidden != "none"
-    rows = labels.read(conf.labels_url, columns=() if hides else LIGHT)
-    own = observations(rows[rows.bundle == champion.digest])
-    judged = honest(rows, champion, named.experiment, framing().label) if hides else Honest(own)
-    newest = own.newest(until, conf.monitor.drift_days)
-    window = judged.rows.window(until, conf.monitor.window_days)
-    return judge(champion, trained, judged, window, newest, _profiles(champion, newest), _arms(window))
+    seen = read(champion, named.experiment, until)
+    arms = list(side_by_side(conf.labels_url, *span, DRAWN)) if (span := seen.window.span) else []
+    return judge(champion, trained, seen, _profiles(champion, seen.newest), arms)
 
 
-def judge(
-    champion: Bundle,
-    trained: Profile,
-    judged: Honest,
-    window: Observations,
-    newest: Observations,
-    profiles: Mapping[str, Profile],
-    arms: list[Arm],
-) -> Look:
-    """Compare a window of what was served, and its newest days, with what the champion was trained on.
+def judge(champion: Bundle, trained: Profile, seen: Seen, profiles: Mapping[str, Profile], arms: list[Arm]) -> Look:
+    """Compare what was served with what the champion was trained on; `profiles` are of the newest days, by their names.
 
-    `profiles` are of the newest days, by ISO 8601 day.
+    Raises ContractError where too few days have outcomes.
     """
-    matured = window.where(window.matured)
-    days = len(np.unique(matured.days))
-    if days < ENOUGH:
+    if (days := len(seen.window.with_outcomes.days)) < ENOUGH:
         raise ContractError(
             "monitor", f"{days} days have outcomes, a verdict needs {ENOUGH}", "Serve or `ml replay` more"
         )
-    expected = expected_losses(newest.scores)[framing().task.metric].mean()
+    drawn = seen.drawn
     return Look(
         champion,
-        judged.rows,
-        window,
-        newest,
-        list(signals(champion.reference, matured.outcomes, matured.scores, matured.days)),
-        Expected(float(expected), highest_estimate(champion.reference, len(profiles))),
+        seen,
+        list(signals(champion.reference, seen.window)),
+        Expected.of(champion.reference, seen.newest),
         drift.drifts(champion.reference, profiles, importance(champion)),
-        estimates(matured.outcomes, matured.scores, matured.days, framing().cost.costs),
+        estimates(drawn.outcomes, drawn.scores, drawn.days, framing().cost.costs),
         (trained, drift.merged(profiles)),
         arms,
-        judged.reason,
     )
 
 
@@ -130,20 +103,19 @@ def importance(champion: Bundle) -> Mapping[str, float]:
     return dict(champion.manifest.get("importance") or {})
 
 
-def _profiles(champion: Bundle, newest: Observations) -> dict[str, Profile]:
-    """Return the profiles of the days of some observations.
+def _profiles(champion: Bundle, newest: Daily) -> dict[str, Profile]:
+    """Return the profiles of some days.
 
     A day of which not all is profiled yet, because segments of the event log are still open, is taken from its labels.
     """
-    days, rows = np.unique(newest.days, return_counts=True)
-    span = _span(newest)
+    span = newest.span
     kept = dict(profiles.read(settings().profiles_url, champion.digest, None, *span)) if span else {}
     found = {str(day): each for day, each in kept.items()}
     return {
         str(day): found[str(day)]
         if str(day) in found and found[str(day)].summary(SCORE)["count"] >= count
         else _of_labels(champion, date.fromisoformat(str(day)))
-        for day, count in zip(days, rows, strict=True)
+        for day, count in zip(newest.days, newest.served, strict=True)
     }
 
 
@@ -153,14 +125,3 @@ def _of_labels(champion: Bundle, day: date) -> Profile:
     features = labels.features(rows)
     numbers = [each.name for each in NUMBERS if each.name in features]
     return Profile.of(features.astype(dict.fromkeys(numbers, np.float32)).assign(**{SCORE: rows.score}))
-
-
-def _arms(window: Observations) -> list[Arm]:
-    span = _span(window)
-    return list(side_by_side(settings().labels_url, *span)) if span else []
-
-
-def _span(of: Observations) -> tuple[date, date] | None:
-    """Return the first and last day of observations; None where there are none."""
-    days = np.unique(of.days)
-    return (date.fromisoformat(str(days[0])), date.fromisoformat(str(days[-1]))) if len(days) else None

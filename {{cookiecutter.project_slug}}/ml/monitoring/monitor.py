@@ -56,17 +56,18 @@ def told(found: dict[str, Any]) -> str:
 
 def verdict(looked: Look) -> dict[str, Any]:
     """Return the verdict as plain JSON: an alarm comes from outcomes alone, drift of inputs is a notice."""
-    delays = looked.matured.delays[~np.isnan(looked.matured.delays)]
+    seen, matured = looked.seen, looked.matured
+    delays = seen.drawn.delays[~np.isnan(seen.drawn.delays)]
     return {
         "status": "alarm" if any(each.alarms for each in looked.signals) else "quiet",
         "bundle": looked.bundle.digest,
-        "since": str(looked.days[0]),
-        "until": str(looked.days[-1]),
-        "served_until": str(np.unique(looked.newest.days)[-1]),
+        "since": str(matured.days[0]),
+        "until": str(matured.days[-1]),
+        "served_until": str(seen.newest.days[-1]),
         "judged_at": Clock("wall").now().isoformat(timespec="seconds"),
-        "rows": len(looked.window.scores),
-        "matured": int(looked.window.matured.sum()),
-        "coverage": float(looked.window.matured.mean()),
+        "rows": int(seen.window.served.sum()),
+        "matured": int(seen.window.matured.sum()),
+        "coverage": float(seen.window.matured.sum() / seen.window.served.sum()),
         "delay_hours": dict(zip(DELAYS, np.quantile(delays, list(DELAYS.values())).tolist(), strict=True))
         if len(delays)
         else {},
@@ -83,7 +84,7 @@ def verdict(looked: Look) -> dict[str, Any]:
         "estimated": {
             **looked.expected._asdict(),
             "worse": looked.expected.worse,
-            "days": len(np.unique(looked.newest.days)),
+            "days": len(seen.newest.days),
         },
         "drift": {
             each.name: {
@@ -97,6 +98,6 @@ def verdict(looked: Look) -> dict[str, Any]:
             for each in looked.drifts
         },
         "drifted": [each.name for each in looked.drifts if each.answer == "drift"],
-        "biased": looked.biased,
+        "biased": seen.biased,
         "performance": {name: each._asdict() for name, each in looked.performance.items()},
     }

@@ -1,7 +1,7 @@
 """What was said and what came of it: scores, days and outcomes of labelled predictions."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
-from datetime import date, timedelta
 
 import numpy as np
 import pandas as pd
@@ -30,18 +30,15 @@ class Observations:
         """Return the chosen rows."""
         return Observations(*(getattr(self, each.name)[rows] for each in fields(self)))
 
-    def window(self, until: date | None, length: int) -> "Observations":
-        """Return the newest `length` days with an outcome, up to `until`."""
-        return self._newest(np.unique(self.days[self.matured]), until, length)
+    @classmethod
+    def none(cls) -> "Observations":
+        """Return no rows."""
+        return cls(np.zeros(0), np.zeros(0), np.zeros(0, dtype=np.str_), np.zeros(0))
 
-    def newest(self, until: date | None, length: int) -> "Observations":
-        """Return the newest `length` days of all that was served, up to `until`: inputs are known before outcomes."""
-        return self._newest(np.unique(self.days), until, length)
-
-    def _newest(self, days: NDArray[np.str_], until: date | None, length: int) -> "Observations":
-        days = days[days <= str(until)] if until else days
-        first = str(date.fromisoformat(days[-1]) - timedelta(days=length - 1)) if len(days) else ""
-        return self.where((self.days >= first) & (self.days <= (days[-1] if len(days) else "")))
+    @classmethod
+    def together(cls, parts: Sequence["Observations"]) -> "Observations":
+        """Return the rows of several as one."""
+        return cls(*(np.concatenate([getattr(part, each.name) for part in parts]) for each in fields(cls)))
 
 
 def observations(rows: pd.DataFrame, scores: NDArray[np.float64] | None = None) -> Observations:

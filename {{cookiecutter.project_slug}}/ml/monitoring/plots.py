@@ -1,19 +1,14 @@
 """The report's pictures: each function returns one inline SVG."""
 
-from typing import Any
-
 import numpy as np
-from numpy.typing import NDArray
 
 from ml.contract.framing import framing
 from ml.contract.reference import Reference
+from ml.monitoring.daily import Daily
 from ml.monitoring.drift import Drift
-from ml.monitoring.observations import Observations
 from ml.monitoring.signal import Signal
 from ml.pages.picture import BAD, CALM, GOOD, INK, OPEN, PALE, STRONG, Axes, as_high_as, picture
 from ml.statistics.bootstrap import interval, ratio_of_sums, resampled_days
-from ml.statistics.metrics import losses
-from ml.statistics.unlabelled import expected_losses
 
 DRAWS = 400
 ANSWERS = {"drift": BAD, "inconclusive": OPEN, "none": STRONG, "exempt": PALE}
@@ -24,20 +19,13 @@ MEANT = {
 }
 
 
-def _rates(days: NDArray[Any], values: NDArray[Any]) -> tuple[NDArray[Any], NDArray[np.float64]]:
-    """Return days, in order, and the mean of the values of each."""
-    found, place = np.unique(days, return_inverse=True)
-    return found.astype("datetime64[D]"), np.bincount(place, values) / np.bincount(place)
-
-
 @picture(9, 3.2)
-def performance(axes: Axes, reference: Reference, served: Observations) -> None:
+def performance(axes: Axes, reference: Reference, served: Daily) -> None:
     """Observed and predicted rate by day, of the training months and of all that was served."""
     rows = np.array(reference.rows)
     trained = np.array(reference.days, dtype="datetime64[D]")
-    matured = served.where(served.matured)
-    days, observed = _rates(matured.days, matured.outcomes)
-    _, predicted = _rates(matured.days, matured.scores)
+    known = served.with_outcomes
+    days = known.days.astype("datetime64[D]")
     axes.plot(trained, np.array(reference.observed) / rows, ".", color=CALM, label="observed in training")
     axes.plot(
         trained,
@@ -47,22 +35,19 @@ def performance(axes: Axes, reference: Reference, served: Observations) -> None:
         color=PALE,
         label="predicted in training",
     )
-    axes.plot(days, observed, ".", color=BAD, label="observed")
-    axes.plot(days, predicted, ".", ms=4, color=STRONG, label="predicted")
+    axes.plot(days, known.observed / known.matured, ".", color=BAD, label="observed")
+    axes.plot(days, known.predicted / known.matured, ".", ms=4, color=STRONG, label="predicted")
     axes.set(ylabel="rate of a day", ylim=(0, None))
     axes.legend(ncols=4, loc="upper left", bbox_to_anchor=(0, 1.16))
 
 
 @picture(9, 3)
-def weeks(axes: Axes, reference: Reference, served: Observations) -> None:
+def weeks(axes: Axes, reference: Reference, served: Daily) -> None:
     """Realised and estimated loss of each seven days that have outcomes, the first with its 95 % interval over days."""
-    matured, metric = served.where(served.matured), framing().task.metric
-    days, place = np.unique(matured.days, return_inverse=True)
-    rows = np.bincount(place).astype(np.float64)
-    realised = np.bincount(place, losses(matured.outcomes, matured.scores)[metric]).astype(np.float64)
-    estimated = np.bincount(place, expected_losses(matured.scores)[metric])
-    stretches = [np.arange(first, min(first + 7, len(days))) for first in range(0, len(days), 7)]
-    middle = days.astype("datetime64[D]")[[each[len(each) // 2] for each in stretches]]
+    known, metric = served.with_outcomes, framing().task.metric
+    stretches = [np.arange(first, min(first + 7, len(known.days))) for first in range(0, len(known.days), 7)]
+    middle = known.days.astype("datetime64[D]")[[each[len(each) // 2] for each in stretches]]
+    realised, estimated, rows = known.realised, known.estimated, known.matured
     values = np.array([realised[each].sum() / rows[each].sum() for each in stretches])
     spread = [ratio_of_sums(realised[each], rows[each], resampled_days(len(each), DRAWS, 0)) for each in stretches]
     bounds = np.array([interval(each) for each in spread]).T

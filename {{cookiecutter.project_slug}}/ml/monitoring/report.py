@@ -21,13 +21,13 @@ def render(look: Look, verdict: dict[str, Any]) -> str:
     variables = {variable.name: variable for variable in look.bundle.reference.variables}
     scored = next(each for each in look.drifts if each.name == SCORE)
     ranked = sorted(look.drifts, key=lambda each: (each.answer == "exempt", -each.distance / each.threshold))
-    reference, matured = look.bundle.reference, look.matured
+    reference, seen = look.bundle.reference, look.seen
     pictures = {
-        "performance": plots.performance(reference, look.served),
-        "weeks": plots.weeks(reference, look.served),
-        "signals": [plots.signal(each, len(look.days)) for each in look.signals],
+        "performance": plots.performance(reference, seen.served),
+        "weeks": plots.weeks(reference, seen.served),
+        "signals": [plots.signal(each, len(look.matured.days)) for each in look.signals],
         "scores": plots.shares(scored, drift.cells(variables[SCORE])),
-        "calibration": picture.calibration(matured.outcomes, matured.scores, "served"),
+        "calibration": picture.calibration(seen.drawn.outcomes, seen.drawn.scores, "served"),
         "drift": plots.drift(look.drifts),
         "shares": {
             each.name: plots.shares(each, drift.cells(variables[each.name]))
@@ -40,9 +40,9 @@ def render(look: Look, verdict: dict[str, Any]) -> str:
         framing=framing(),
         verdict=verdict,
         look=look,
+        matured=look.matured,
         signals={each.name: each for each in look.signals},
         ranked=ranked,
-        days=len(look.days),
         tested=look.bundle.manifest["ladder"][look.bundle.rung]["test"],
         profiles=drift.summary(*look.profiles, list(variables)).to_dict("index"),
         pictures=pictures,

@@ -12,17 +12,16 @@ that the reference errs, too. The wider counts.
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, Literal, get_args
+from typing import Literal, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ml.contract.framing import framing
 from ml.contract.reference import Reference
+from ml.monitoring.daily import Daily
 from ml.statistics.bootstrap import ratio_of_sums, resampled_days
 from ml.statistics.longrun import long_run, student
-from ml.statistics.metrics import losses
-from ml.statistics.unlabelled import expected_losses, slope_terms
 
 Floats = NDArray[np.float64]
 Name = Literal["rate", "loss", "slope"]
@@ -85,22 +84,24 @@ class Past:
         return float(min(low, usual - margin)), float(max(high, usual + margin))
 
 
-def signals(reference: Reference, outcomes: Floats, scores: Floats, days: NDArray[Any]) -> Iterator[Signal]:
-    """Yield the signals of matured rows, whose days are `days`, [rows]; together they are as rarely wrong as asked.
+def signals(reference: Reference, window: Daily) -> Iterator[Signal]:
+    """Yield the signals of a window's days that have outcomes; together they are as rarely wrong as asked.
 
     A model that gives all records of a day one score has no slope.
     """
-    metric, tail = framing().task.metric, framing().alarm.false_alarm_rate / len(get_args(Name)) / 2
-    found, day = np.unique(days, return_inverse=True)
-    loss = losses(outcomes, scores)[metric] - expected_losses(scores)[metric]
-    slope, information = (terms.sum() for terms in slope_terms(outcomes, scores, day))
-    values: dict[Name, float] = {"rate": float((outcomes - scores).mean()), "loss": float(loss.mean())}
+    tail = framing().alarm.false_alarm_rate / len(get_args(Name)) / 2
+    known, rows = window.with_outcomes, window.matured.sum()
+    days, information = len(known.days), known.information.sum()
+    values: dict[Name, float] = {
+        "rate": float((known.observed - known.predicted).sum() / rows),
+        "loss": float((known.realised - known.estimated).sum() / rows),
+    }
     if information and sum(reference.information):
-        values["slope"] = float(slope / information)
+        values["slope"] = float(known.slope.sum() / information)
     for name, value in values.items():
         past = Past.of(reference, name)
-        low, high = past.limits(len(found), tail)
-        fresh = past.windows(len(found), CHECKS, SEED + 1)
+        low, high = past.limits(days, tail)
+        fresh = past.windows(days, CHECKS, SEED + 1)
         yield Signal(name, value, low, high, float(((fresh < low) | (fresh > high)).mean()), fresh)
 
 

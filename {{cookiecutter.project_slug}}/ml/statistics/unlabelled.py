@@ -32,3 +32,20 @@ def slope_terms(outcomes: Floats, scores: Floats, day: NDArray[np.int64]) -> tup
     apart = logits - usual[day]
     terms, information = (outcomes - scores) * apart, weights * apart**2
     return np.bincount(day, terms).astype(np.float64), np.bincount(day, information).astype(np.float64)
+
+
+def sums_by_day(outcomes: Floats, scores: Floats, day: NDArray[np.int64], metric: str) -> dict[str, Floats]:
+    """Return of each day the sums of `observed` outcomes and `predicted` scores; [days] each, as all that follows.
+
+    `realised` are sums of a metric's losses, `estimated` of what the scores let expect of it; `slope` and `information`
+    are the terms of the slope.
+    """
+    rows = {
+        "observed": outcomes,
+        "predicted": scores,
+        "realised": losses(outcomes, scores)[metric],
+        "estimated": expected_losses(scores)[metric],
+    }
+    slope, information = slope_terms(outcomes, scores, day)
+    sums = {name: np.bincount(day, values).astype(np.float64) for name, values in rows.items()}
+    return sums | {"slope": slope, "information": information}

@@ -15,7 +15,7 @@ class Fitted:
     `loss` is the primary metric over the folds, calibrated; `calibration` slope and intercept of the logit; `base` the
     rate of positives it was fitted on; `days` the days it was fitted on; `tuned_on` the first and last day by which
     `parameters` were found; `contributions` the mean absolute TreeSHAP contribution of each feature, in logits; `later`
-    the sums of each day of the folds (see `later.sums_by_day`), of calibrated scores by a fit on the days before it.
+    the sums of each day of the folds (see `later.sums_of_days`), of calibrated scores by a fit on the days before it.
     """
 
     rung: str

@@ -10,7 +10,7 @@ from sklearn.base import ClassifierMixin, clone
 from ml.contract.framing import framing
 from ml.features.rows import Rows
 from ml.statistics.metrics import losses
-from ml.statistics.unlabelled import expected_losses, slope_terms
+from ml.statistics.unlabelled import sums_by_day
 from ml.training.calibrate import calibrate, moved
 from ml.training.rungs import fitted
 from ml.training.window import folds
@@ -30,7 +30,7 @@ class Later(NamedTuple):
 
     def by_day(self, slope: float) -> dict[str, dict[str, float]]:
         """Return each day's sums, of scores that a slope has calibrated."""
-        return sums_by_day(self.days, self.outcomes, moved(self.scores, self.bases, slope))
+        return sums_of_days(self.days, self.outcomes, moved(self.scores, self.bases, slope))
 
     def loss(self, slope: float) -> float:
         """Return the primary metric of the scores, calibrated by a slope."""
@@ -38,17 +38,12 @@ class Later(NamedTuple):
         return float(losses(self.outcomes, calibrated)[framing().task.metric].mean())
 
 
-def sums_by_day(days: NDArray[Any], outcomes: NDArray[Any], scores: NDArray[np.float64]) -> dict[str, dict[str, float]]:
-    """Return of each day the sums of its scores, of realised and estimated losses, and the terms of the slope."""
-    metric = framing().task.metric
-    rows = {
-        "predicted": scores,
-        "realised": losses(outcomes, scores)[metric],
-        "estimated": expected_losses(scores)[metric],
-    }
+def sums_of_days(
+    days: NDArray[Any], outcomes: NDArray[np.int64], scores: NDArray[np.float64]
+) -> dict[str, dict[str, float]]:
+    """Return the sums of each day by their names (see `statistics.unlabelled.sums_by_day`)."""
     found, place = np.unique(days, return_inverse=True)
-    sums = {name: np.bincount(place, values).astype(np.float64) for name, values in rows.items()}
-    sums["slope"], sums["information"] = slope_terms(outcomes, scores, place)
+    sums = sums_by_day(outcomes.astype(np.float64), scores, place, framing().task.metric)
     return {str(day): {name: float(sums[name][at]) for name in sums} for at, day in enumerate(found)}
 
 

@@ -29,7 +29,7 @@ from ml.progress import say
 from ml.training import fitted
 from ml.training.card import card
 from ml.training.fitted import Fitted
-from ml.training.later import sums_by_day
+from ml.training.later import sums_of_days
 from ml.training.provenance import provenance
 
 GOLDEN = 64  # records that every service scores again before it is ready
@@ -154,18 +154,21 @@ def reference(whole: Rows, inputs: list[Variable], scores: Any, rung: Fitted) ->
 
     Days of the folds have the scores of the fits that had not seen them.
     """
-    days = np.unique(whole.days)
-    by = [whole.days == day for day in days]
-    sums = sums_by_day(whole.days, whole.outcomes, scores) | rung.later
+    found, rows = np.unique(whole.days, return_counts=True)
+    days, sums = [str(day) for day in found], sums_of_days(whole.days, whole.outcomes, scores) | rung.later
+
+    def of_days(name: str) -> list[float]:
+        return [sums[day][name] for day in days]
+
     return Reference(
-        days=[str(day) for day in days],
-        rows=[int(rows.sum()) for rows in by],
-        observed=[float(whole.outcomes[rows].sum()) for rows in by],
-        predicted=[sums[str(day)]["predicted"] for day in days],
-        realised=[sums[str(day)]["realised"] for day in days],
-        estimated=[sums[str(day)]["estimated"] for day in days],
-        slope=[sums[str(day)]["slope"] for day in days],
-        information=[sums[str(day)]["information"] for day in days],
-        unseen=[str(day) in rung.later or str(day) not in rung.days for day in days],
+        days=days,
+        rows=rows.tolist(),
+        observed=of_days("observed"),
+        predicted=of_days("predicted"),
+        realised=of_days("realised"),
+        estimated=of_days("estimated"),
+        slope=of_days("slope"),
+        information=of_days("information"),
+        unseen=[day in rung.later or day not in rung.days for day in days],
         variables=[*inputs, _variable(whole, SCORE, False, scores)],
     )
