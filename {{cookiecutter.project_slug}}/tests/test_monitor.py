@@ -24,7 +24,7 @@ from ml.features.table import NAMES, SCORE, columns_of_frame, inputs
 from ml.monitoring import drift, gauges, monitor
 from ml.monitoring.arms import Arm
 from ml.monitoring.daily import Daily
-from ml.monitoring.look import Look, importance, judge
+from ml.monitoring.look import Expected, Look, importance, judge
 from ml.monitoring.observations import Observations
 from ml.monitoring.report import render
 from ml.monitoring.seen import Seen
@@ -149,6 +149,16 @@ def test_only_matured_days_make_the_window() -> None:
     assert by_day.window(None, length=2).days.tolist() == ["2013-04-02", "2013-04-03"]
     assert by_day.window(date(2013, 4, 2), length=2).days.tolist() == ["2013-04-01", "2013-04-02"]
     assert by_day.newest(None, length=2).days.tolist() == ["2013-04-03", "2013-04-04"], "inputs need no outcome"
+
+
+def test_what_scores_let_expect_needs_no_outcome(champion: Bundle) -> None:
+    days = Daily.of(
+        Observations(np.array([0.5, 0.5, 0.1]), np.array([1.0, np.nan, np.nan]), np.full(3, "2013-04-01"), np.ones(3))
+    )
+    assert (days.served, days.matured, days.observed, days.predicted) == (3, 1, 1, 0.5)
+    assert days.estimated == pytest.approx(np.log(2)), "of the row that has an outcome"
+    entropy = -(0.1 * np.log(0.1) + 0.9 * np.log(0.9))
+    assert Expected.of(champion.reference, days).loss == pytest.approx((2 * np.log(2) + entropy) / 3)
 
 
 def looked(champion: Bundle, of: Served) -> Look:

@@ -30,9 +30,9 @@ def hidden(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> s
 
 @pytest.fixture
 def rows(tmp_path: Path) -> Iterator[pd.DataFrame]:
-    """Two labelled weeks in an environment; of the last three days no outcome is known."""
+    """Two labelled weeks in an environment; of the last three days, and of one before, no outcome is known."""
     found = world(7)
-    found.loc[found.day > "2013-04-11", "outcome"] = np.nan
+    found.loc[(found.day > "2013-04-11") | (found.day == "2013-04-05"), "outcome"] = np.nan
     with configured(ML_STORE_URL=tmp_path):
         for day, part in found.groupby("day"):
             partitions.write(settings().labels_url, pd.Timestamp(str(day)).date(), part)
