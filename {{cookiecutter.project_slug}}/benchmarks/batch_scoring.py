@@ -15,7 +15,6 @@ a few seconds whatever is scored. Memory is the peak of the process less what it
 
 import argparse
 import json
-import resource
 import subprocess
 import sys
 import tempfile
@@ -28,6 +27,7 @@ from statistics import median
 import numpy as np
 import pandas as pd
 
+from benchmarks.memory import peak
 from benchmarks.online_store import redis_server
 from ml.contract import bundle as bundles
 from ml.contract import schema
@@ -115,10 +115,9 @@ def one(way: str, records: str, since: str, until: str, digest: str, folder: str
     conf, days = settings(), (date.fromisoformat(since), date.fromisoformat(until))
     run = plan(digest, records, conf.lake_url, *days, None, conf.score.chunk_rows)
     save(str(Path(folder) / "scores"), run)
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    before = peak()
     seconds = WAYS[way](run, Path(folder) / "scores", online)
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    print(json.dumps({"records": run.rows, "seconds": seconds, "mb": (peak - before) / 1024}))
+    print(json.dumps({"records": run.rows, "seconds": seconds, "mb": peak() - before}))
 
 
 def main(digest: str, since: date, number: int, rounds: int) -> None:

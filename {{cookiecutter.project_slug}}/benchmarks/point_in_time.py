@@ -9,7 +9,6 @@ Memory is the peak of the process less what it had imported before.
 
 import argparse
 import json
-import resource
 import subprocess
 import sys
 import tempfile
@@ -22,6 +21,7 @@ from statistics import median
 import duckdb
 import pandas as pd
 
+from benchmarks.memory import peak
 from ml.features.definition import kind_of
 from ml.features.rows import by_week
 from ml.features.table import GROUPS, WINDOWED, columns_of_frame
@@ -85,11 +85,10 @@ def measure(way: str, lake: str, days: list[date]) -> dict[str, float]:
 
 def _measured(way: str, lake: str, first: str, count: str) -> None:
     days = [date.fromisoformat(first) + timedelta(days=ahead) for ahead in range(int(count))]
-    before, began = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, time.perf_counter()
+    before, began = peak(), time.perf_counter()
     records = WAYS[way](lake, days)
     seconds = time.perf_counter() - began
-    peak = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024
-    print(json.dumps({"records": records, "seconds": seconds, "megabytes": peak}))
+    print(json.dumps({"records": records, "seconds": seconds, "megabytes": peak() - before}))
 
 
 def row(name: str, lake: str, days: list[date], rounds: int) -> str:

@@ -15,7 +15,6 @@ imported before.
 
 import argparse
 import json
-import resource
 import subprocess
 import sys
 import tempfile
@@ -28,6 +27,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from benchmarks.memory import peak
 from ml.contract.events import FEATURES, LOGGED, PREDICTIONS, TABLES
 from ml.contract.release import CHAMPION
 from ml.eventlog import read, segments
@@ -103,10 +103,9 @@ def measure(way: str, log: str) -> dict[str, float]:
 
 def one(way: str, log: str, store: str) -> None:
     """Do one way and print what it took."""
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    before = peak()
     seconds = WAYS[way](log, store)
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    print(json.dumps({"seconds": seconds, "mb": (peak - before) / 1024}))
+    print(json.dumps({"seconds": seconds, "mb": peak() - before}))
 
 
 def main(rounds: int, sizes: list[int]) -> None:

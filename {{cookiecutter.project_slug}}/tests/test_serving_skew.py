@@ -2,6 +2,8 @@
 
 import dataclasses
 import json
+from collections import Counter
+from collections.abc import Iterator
 from contextlib import closing
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
@@ -9,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pytest
 from conftest import configured, ml
 from serving_parts import answers, process
@@ -16,6 +19,7 @@ from serving_parts import answers, process
 from ml.contract import events
 from ml.contract.bundle import Bundle
 from ml.contract.schema import record_type
+from ml.eventlog import segments
 from ml.eventlog.read import logged
 from ml.features import materialize, table, updater
 from ml.features.definition import Feature
@@ -23,10 +27,13 @@ from ml.features.group import groups_of
 from ml.features.online import Online
 from ml.features.rows import records_of
 from ml.features.table import WINDOWED, columns_of_frame, json_of_frame
+from ml.monitoring import skew
 from ml.monitoring.skew import Skew, compare
 from ml.online.store import connect
 from ml.problem import schema
 from ml.problem.features import FEATURES
+from ml.settings import settings
+from ml.store import files
 
 DAY = date(2013, 4, 10)
 MOMENTS = [datetime(2013, 4, 10, hour, 7, tzinfo=UTC) for hour in (9, 13, 17, 21)]
@@ -131,6 +138,35 @@ def test_requests_whose_record_the_lake_lacks_are_counted(bundle: tuple[str, str
     told = served(bundle, lake, tmp_path / "served")
     told.loc[3, "key.flight"] = 9999.0
     assert compare(lake, told)[:2] == (len(told) - 1, 1)
+
+
+@pytest.fixture
+def log(tmp_path: Path) -> Iterator[None]:
+    """An event log of five hours, a hundred predictions each; ten of the champion's fifty do not count."""
+    plain = {"text": "x", "number": 0.5, "single": 0.5, "flag": False, "time": MOMENTS[0]}
+    row = {name: plain[kind] for name, kind in events.TABLES[events.PREDICTIONS].items()}
+    row |= {"bundle": ["champion", "other"] * 50, "degraded": [True] * 10 + [False] * 90}
+    row |= {"stored": [False] * 90 + [True] * 10}
+    with configured(ML_STORE_URL=tmp_path):
+        for hour in range(5):
+            row["request_id"] = [f"{hour}-{place}" for place in range(100)]
+            whole = pa.Table.from_batches([segments.batch(events.PREDICTIONS, [(row, 100)])])
+            place = files.join(settings().events_url, events.PREDICTIONS, f"20130410T0{hour}0000.0-a.parquet")
+            files.write(place, segments.closed(whole))
+        yield
+
+
+@pytest.mark.usefixtures("log")
+def test_the_sample_is_of_all_that_the_champion_served_itself() -> None:
+    every = [f"{hour}-{place}" for hour in range(5) for place in range(10, 90, 2)]
+    assert skew._drawn("champion", 1000).request_id.tolist() == every
+    drawn = skew._drawn("champion", 80).request_id.tolist()
+    assert len(drawn) == 80
+    assert drawn == [each for each in every if each in set(drawn)], "in their order, and none of the others"
+    of_hours = Counter(each[0] for each in drawn)
+    assert min(of_hours.values()) >= 8, "whichever hour, they are as likely: sixteen, give or take four"
+    assert drawn == skew._drawn("champion", 80).request_id.tolist()
+    assert len(skew._drawn("nobody", 80)) == 0
 
 
 def test_a_feature_from_the_future_of_the_history_reaches_no_record(lake: str, tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
+from itertools import groupby
 from pathlib import Path
 
 import pandas as pd
@@ -10,6 +11,7 @@ import pyarrow as pa
 from ml.contract.events import TABLES
 from ml.errors import ContractError
 from ml.eventlog import segments, spool
+from ml.eventlog.segments import HOUR
 from ml.settings import settings
 from ml.store import files
 
@@ -26,8 +28,25 @@ def read(url: str, table: str, here: Path | None = None) -> pd.DataFrame:
 
     `here` is this node's spool: what lies only there is read as well. Raises ContractError for what is no segment.
     """
-    growing = {} if here is None else {name: spool.read(here, table, name) for name in spool.names(here, table)}
-    there, replaced = _whole(url, table)  # after the spool: what was sent meanwhile is there
+    return _together(url, table, here)
+
+
+def by_hour(url: str, table: str, here: Path | None = None) -> Iterator[pd.DataFrame]:
+    """Yield what `read` returns by the hours in which segments were begun: all are too many for this machine's memory.
+
+    Of an hour that is compacted meanwhile some rows may be missed.
+    """
+    there = {*names(url, table), *(spool.names(here, table) if here else ())}
+    for _, group in groupby(sorted(there), key=lambda name: name[:HOUR]):
+        yield _together(url, table, here, set(group))
+
+
+def _together(url: str, table: str, here: Path | None, only: Collection[str] | None = None) -> pd.DataFrame:
+    growing = {}
+    if here is not None:
+        waiting = [name for name in spool.names(here, table) if only is None or name in only]
+        growing = {name: spool.read(here, table, name) for name in waiting}
+    there, replaced = _whole(url, table, only)  # after the spool: what was sent meanwhile is there
     found = {name: rows for name, rows in growing.items() if rows is not None and name not in replaced} | there
     parts = [found[name] for name in sorted(found)]
     frame: pd.DataFrame = segments.together([segments.empty(table), *parts]).to_pandas()

@@ -18,6 +18,7 @@ import pyarrow.parquet as pq
 from ml.contract.events import TABLES
 
 OPEN, CLOSED = ".arrow", ".parquet"
+HOUR = len("20260101T00")  # of a segment's name: when it was begun
 REPLACES = b"replaces"  # metadata of a segment that was made of others: their names
 SEGMENT = "segment"  # column of such a segment: in which of them each row lay at first
 TYPES = {

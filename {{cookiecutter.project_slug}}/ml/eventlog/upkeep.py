@@ -14,9 +14,8 @@ from ml.contract.events import FEATURES, KEY, OUTCOMES, PREDICTIONS, SHADOWS, TA
 from ml.contract.framing import framing
 from ml.errors import ContractError
 from ml.eventlog import read, segments
+from ml.eventlog.segments import HOUR
 from ml.store import files
-
-HOUR = len("20260101T00")  # of a segment's name: when it was begun
 
 
 def compact(url: str) -> int:

@@ -17,8 +17,7 @@ import pyarrow.compute as pc
 from ml.contract.events import FEATURES, LOGGED, PREDICTIONS
 from ml.errors import ContractError
 from ml.eventlog import read
-from ml.eventlog.segments import SEGMENT
-from ml.eventlog.upkeep import HOUR
+from ml.eventlog.segments import HOUR, SEGMENT
 from ml.features.table import SCORE
 from ml.monitoring import profile_files
 from ml.monitoring.profile_files import Part, Place

@@ -14,7 +14,7 @@ import pandas as pd
 from ml.contract import events, release
 from ml.contract.framing import framing
 from ml.errors import ContractError
-from ml.eventlog.read import logged
+from ml.eventlog.read import by_hour
 from ml.features import calendar
 from ml.features.definition import Array
 from ml.features.history import History
@@ -52,14 +52,12 @@ def skew(sample: int) -> Skew:
     run had scored before.
     """
     conf, champion = settings(), release.read().champion
-    served = logged(events.PREDICTIONS)
-    served = served[(served.bundle == champion) & ~served.degraded & ~served.stored]
+    served = _drawn(champion, sample)
     if not len(served):
         raise ContractError("skew", f"{champion[:12]} has served nothing yet", "Serve or `ml replay` first")
-    chosen = np.random.default_rng(SEED).permutation(len(served))[:sample]
-    found = compare(conf.lake_url, served.iloc[np.sort(chosen)])
+    found = compare(conf.lake_url, served)
     if not found.compared:
-        broken = f"none of {len(chosen):,} served requests has a record in {conf.lake_url} yet"
+        broken = f"none of {len(served):,} served requests has a record in {conf.lake_url} yet"
         raise ContractError("skew", broken, "Publish their days and events first, or see KEY in ml/problem/schema.py")
     page = files.join(conf.reports_url, "skew.json")
     told = {**found._asdict(), "differing": [each._asdict() for each in found.differing]}
@@ -78,6 +76,18 @@ def skew(sample: int) -> Skew:
         + f"; written to {page}",
     )
     return found
+
+
+def _drawn(champion: str, sample: int) -> pd.DataFrame:
+    """Draw from all that a champion served, as it was logged, however long the log is: the lowest of random numbers."""
+    rng, drawn = np.random.default_rng(SEED), list[pd.DataFrame]()
+    lowest = np.zeros(0)
+    for rows in by_hour(settings().events_url, events.PREDICTIONS, settings().spool):
+        own = rows[(rows.bundle == champion) & ~rows.degraded & ~rows.stored]
+        numbers = np.concatenate([lowest, rng.random(len(own))])
+        chosen = np.sort(np.argsort(numbers, kind="stable")[:sample])
+        drawn, lowest = [pd.concat([*drawn, own], ignore_index=True).iloc[chosen]], numbers[chosen]
+    return drawn[0] if drawn else pd.DataFrame()
 
 
 def sampled() -> None:
