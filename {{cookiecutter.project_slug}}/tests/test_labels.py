@@ -23,7 +23,7 @@ from ml.contract.events import ENTITY, FEATURES, KEY, OUTCOMES, PREDICTIONS, TAB
 from ml.contract.framing import Label, framing
 from ml.contract.release import Arm, Experiment, Release
 from ml.errors import ContractError
-from ml.eventlog import segments
+from ml.eventlog import segments, spill
 from ml.eventlog.log import EventLog
 from ml.labelling.join import join
 from ml.labelling.label import label
@@ -166,9 +166,10 @@ def test_each_status_means_what_the_framing_says(absent: Any, now: int, came: li
     assert said(joined(events, Label(attribution_hours=48, absent=absent)))["it"] == expected
 
 
-@pytest.fixture
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+@pytest.fixture(params=[0, spill.MANY], ids=["all is too much for memory", "all fits into memory"])
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> Iterator[Path]:
     """The event log of a store of one's own, where outcomes are waited for two days; what never came is dropped."""
+    monkeypatch.setattr(spill, "MANY", request.param)
     with configured(ML_STORE_URL=tmp_path):
         rule(monkeypatch, "drop")
         Path(settings().events_url).mkdir(parents=True)
@@ -370,6 +371,7 @@ def test_an_empty_log_says_what_to_do(verb: str, tmp_path: Path) -> None:
     assert not (tmp_path / "reports").exists()
 
 
+@pytest.mark.parametrize("folder", [spill.MANY], indirect=True)
 def test_the_monitor_labels_first_then_judges_what_is_tried_out(folder: Path, tmp_path: Path) -> None:
     add(folder, prediction("it", 0))
     ran = ml("monitor", ML_STORE_URL=tmp_path, ML_RELEASE_FOLDER=tmp_path)

@@ -53,7 +53,7 @@ def test_segments_of_an_hour_that_is_over_become_one_and_who_reads_sees_each_row
         pd.testing.assert_frame_equal(logged(OUTCOMES), before)
         hours = list(read.by_hour(url, OUTCOMES))
         assert [len(rows) for rows in hours] == [6, 2, 4]
-        pd.testing.assert_frame_equal(pd.concat(hours, ignore_index=True), before)
+        pd.testing.assert_frame_equal(read.frame(OUTCOMES, hours), before)
     assert upkeep.compact(url) == 3
     pd.testing.assert_frame_equal(logged(OUTCOMES), before)
     assert upkeep.compact(url) == 0

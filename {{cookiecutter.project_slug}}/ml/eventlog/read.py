@@ -1,8 +1,7 @@
 """Reads the event log: closed segments wherever they are, and on this node what is not closed yet."""
 
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from itertools import groupby
 from pathlib import Path
 
 import pandas as pd
@@ -28,40 +27,44 @@ def read(url: str, table: str, here: Path | None = None) -> pd.DataFrame:
 
     `here` is this node's spool: what lies only there is read as well. Raises ContractError for what is no segment.
     """
-    return _together(url, table, here)
+    return frame(table, [_together(url, table, here)])
 
 
-def by_hour(url: str, table: str, here: Path | None = None) -> Iterator[pd.DataFrame]:
-    """Yield what `read` returns by the hours in which segments were begun: all are too many for this machine's memory.
+def by_hour(url: str, table: str, here: Path | None = None) -> Iterator[pa.Table]:
+    """Yield the rows hour by hour in which segments were begun: where the log is long, all are too many for memory.
 
-    Of an hour that is compacted meanwhile some rows may be missed.
+    An hour's rows may lack a column, or have it of another kind; `frame` makes one of several.
     """
     there = {*names(url, table), *(spool.names(here, table) if here else ())}
-    for _, group in groupby(sorted(there), key=lambda name: name[:HOUR]):
-        yield _together(url, table, here, set(group))
+    for hour in sorted({name[:HOUR] for name in there}):
+        yield _together(url, table, here, hour)
 
 
-def _together(url: str, table: str, here: Path | None, only: Collection[str] | None = None) -> pd.DataFrame:
+def frame(table: str, parts: Sequence[pa.Table]) -> pd.DataFrame:
+    """Return some rows of a table as one frame that has at least the columns that the table has now."""
+    rows: pd.DataFrame = segments.together([segments.empty(table), *parts]).to_pandas()
+    return rows[[*TABLES[table], *(name for name in rows if name not in (*TABLES[table], segments.SEGMENT))]]
+
+
+def _together(url: str, table: str, here: Path | None, hour: str = "") -> pa.Table:
     growing = {}
     if here is not None:
-        waiting = [name for name in spool.names(here, table) if only is None or name in only]
+        waiting = [name for name in spool.names(here, table) if name.startswith(hour)]
         growing = {name: spool.read(here, table, name) for name in waiting}
-    there, replaced = _whole(url, table, only)  # after the spool: what was sent meanwhile is there
+    there, replaced = _whole(url, table, hour)  # after the spool: what was sent meanwhile is there
     found = {name: rows for name, rows in growing.items() if rows is not None and name not in replaced} | there
-    parts = [found[name] for name in sorted(found)]
-    frame: pd.DataFrame = segments.together([segments.empty(table), *parts]).to_pandas()
-    return frame[[*TABLES[table], *(name for name in frame if name not in (*TABLES[table], segments.SEGMENT))]]
+    return segments.together([segments.empty(table), *(found[name] for name in sorted(found))])
 
 
-def closed(url: str, table: str, only: Collection[str] | None = None) -> dict[str, pa.Table]:
-    """Return a table's closed segments by name, all or `only` some, without those whose place another takes."""
-    return _whole(url, table, only)[0]
+def closed(url: str, table: str, hour: str = "") -> dict[str, pa.Table]:
+    """Return a table's closed segments by name, all or an hour's, without those whose place another takes."""
+    return _whole(url, table, hour)[0]
 
 
-def _whole(url: str, table: str, only: Collection[str] | None = None) -> tuple[dict[str, pa.Table], set[str]]:
+def _whole(url: str, table: str, hour: str) -> tuple[dict[str, pa.Table], set[str]]:
     """Return the segments that count, by name, and the names of those whose place they take."""
     for _ in range(ATTEMPTS):
-        chosen = [name for name in names(url, table) if only is None or name in only]
+        chosen = [name for name in names(url, table) if name.startswith(hour)]
         try:
             read = {name: segment(url, table, name) for name in chosen}
         except FileNotFoundError:

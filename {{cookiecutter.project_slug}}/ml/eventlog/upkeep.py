@@ -30,7 +30,7 @@ def compact(url: str) -> int:
             names = list(group)
             if hour == there[-1][:HOUR] or len(names) == 1:
                 continue
-            parts = read.closed(url, table, names)
+            parts = read.closed(url, table, hour)
             rows = segments.together([segments.named(rows, name) for name, rows in parts.items()])
             whole = f"{hour}0000.000000-{hashlib.sha256(' '.join(names).encode()).hexdigest()[:8]}"
             files.write(_file(url, table, whole), segments.closed(rows, names))

@@ -16,7 +16,7 @@ from ml.settings import settings
 from ml.store import files
 
 FOLDER = "experiments"
-NO_OUTCOMES = pd.DataFrame(columns=["request_id", "day", "outcome"])
+CAME = ["request_id", "day", "outcome"]
 
 
 def experiment(name: str | None = None, mode: Mode | None = None) -> Verdict:
@@ -45,12 +45,12 @@ def judged(name: str | None = None, mode: Mode | None = None) -> tuple[Verdict, 
     """Return the verdict, and the shadow events that it is of, none in other modes; raises ContractError."""
     conf, asked = settings(), plan(name, mode)
     if asked.mode != "shadow":
-        return of_arms(asked, labels.read(conf.labels_url)), pd.DataFrame()
+        return of_arms(asked, labels.read(conf.labels_url, columns=labels.COLUMNS)), pd.DataFrame()
     shadows = logged(SHADOWS)
     try:
-        outcomes = labels.read(conf.labels_url)
+        outcomes = labels.read(conf.labels_url, columns=CAME)
     except ContractError:  # a shadow can be compared before anything is labelled
-        outcomes = NO_OUTCOMES
+        outcomes = pd.DataFrame(columns=CAME)
     return of_shadow(asked, shadows, outcomes), shadows
 
 

@@ -1,17 +1,19 @@
 """The verb: label what this environment predicted, rewrite the days whose labels changed, and report."""
 
 import json
+from itertools import chain
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import pandas as pd
 
-from ml.contract.events import OUTCOMES, PREDICTIONS
 from ml.contract.framing import framing
 from ml.contract.labels import COLUMNS, PENDING
 from ml.errors import ContractError
-from ml.eventlog.read import logged
 from ml.labelling.join import join
-from ml.labelling.report import render, summary
+from ml.labelling.log import Log
+from ml.labelling.report import Day, render, summary
 from ml.progress import say
 from ml.settings import settings
 from ml.store import files, partitions
@@ -26,33 +28,31 @@ def label() -> dict[str, Any]:
     reached, nobody can say what did not come. What is no longer in the log keeps the label it has.
     """
     conf, rule = settings(), framing().label
-    predictions, outcomes = logged(PREDICTIONS), logged(OUTCOMES)
-    if not len(predictions):
-        nothing = f"nothing has been predicted in the environment {conf.release.environment} yet"
-        raise ContractError("labels", nothing, "Send requests to `ml serve`, or let `ml replay` send some")
-    now = max(each.time.max() for each in (predictions, outcomes) if len(each))
-    there, parts, written, corrected = partitions.days(conf.labels_url), [], [], []
-    for day, rows in join(predictions, outcomes, now, rule):
-        old = partitions.read(conf.labels_url, day) if day in there else rows[:0]
-        old = old if set(COLUMNS) <= set(old) else rows[:0]  # one of another form says nothing
-        if len(gone := old[~old.request_id.isin(rows.request_id)]):
-            rows = pd.concat([gone, rows], ignore_index=True)
-        parts.append(rows[list(COLUMNS)])
-        if list(old) != list(rows) or _said(old, "delay_hours") != _said(rows, "delay_hours"):
-            partitions.write(conf.labels_url, day, rows)
-            written.append(str(day))
-        if _said(old[old.status != PENDING]) - _said(rows):
-            corrected.append(str(day))
-    labelled = pd.concat(parts, ignore_index=True)
-    unmatched = len(set(outcomes.request_id) - set(labelled.request_id))
-    found = summary(labelled, now, rule) | {"unmatched": unmatched, "written": written, "corrected": corrected}
+    there, days, written, corrected = partitions.days(conf.labels_url), list[Day](), list[str](), list[str]()
+    with TemporaryDirectory() as folder:
+        log = Log(Path(folder))
+        if not (now := log.newest) or not log.days:
+            nothing = f"nothing has been predicted in the environment {conf.release.environment} yet"
+            raise ContractError("labels", nothing, "Send requests to `ml serve`, or let `ml replay` send some")
+        for day, rows in chain.from_iterable(join(*log.of(day), now, rule) for day in log.days):
+            old = partitions.read(conf.labels_url, day) if day in there else rows[:0]
+            old = old if set(COLUMNS) <= set(old) else rows[:0]  # one of another form says nothing
+            if len(gone := old[~old.request_id.isin(rows.request_id)]):
+                rows = pd.concat([gone, rows], ignore_index=True)
+            days.append(Day.of(day, rows, now, rule))
+            if list(old) != list(rows) or _said(old, "delay_hours") != _said(rows, "delay_hours"):
+                partitions.write(conf.labels_url, day, rows)
+                written.append(str(day))
+            if _said(old[old.status != PENDING]) - _said(rows):
+                corrected.append(str(day))
+    found = summary(days, now, rule) | {"unmatched": log.unmatched, "written": written, "corrected": corrected}
     page = files.join(conf.reports_url, PAGE)
-    files.write(page, render(found, labelled).encode())
+    files.write(page, render(found, days).encode())
     files.write(files.join(conf.reports_url, SUMMARY), json.dumps(found, indent=1).encode())
     came = found["status"]["observed"] + found["status"]["late"]
     say(
         "label",
-        f"{len(labelled):,} predictions of {len(parts)} days, {came:,} with their outcome; "
+        f"{found['rows']:,} predictions of {len(days)} days, {came:,} with their outcome; "
         f"wrote {len(written)} days, corrected {len(corrected)} earlier ones; report in {page}",
     )
     return found

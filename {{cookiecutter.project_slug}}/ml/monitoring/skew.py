@@ -14,7 +14,7 @@ import pandas as pd
 from ml.contract import events, release
 from ml.contract.framing import framing
 from ml.errors import ContractError
-from ml.eventlog.read import by_hour
+from ml.eventlog.read import by_hour, frame
 from ml.features import calendar
 from ml.features.definition import Array
 from ml.features.history import History
@@ -82,7 +82,8 @@ def _drawn(champion: str, sample: int) -> pd.DataFrame:
     """Draw from all that a champion served, as it was logged, however long the log is: the lowest of random numbers."""
     rng, drawn = np.random.default_rng(SEED), list[pd.DataFrame]()
     lowest = np.zeros(0)
-    for rows in by_hour(settings().events_url, events.PREDICTIONS, settings().spool):
+    for told in by_hour(settings().events_url, events.PREDICTIONS, settings().spool):
+        rows = frame(events.PREDICTIONS, [told])
         own = rows[(rows.bundle == champion) & ~rows.degraded & ~rows.stored]
         numbers = np.concatenate([lowest, rng.random(len(own))])
         chosen = np.sort(np.argsort(numbers, kind="stable")[:sample])
