@@ -14,7 +14,7 @@ from ml.contract import events, labels
 from ml.contract.events import FEATURES, KEY, OUTCOMES, PREDICTIONS, SHADOWS, TABLES
 from ml.contract.release import CHAMPION
 from ml.errors import ContractError
-from ml.eventlog import read, segments, upkeep
+from ml.eventlog import read, segments, spill, upkeep
 from ml.eventlog.read import logged
 from ml.labelling.label import label
 from ml.settings import settings
@@ -57,6 +57,24 @@ def test_segments_of_an_hour_that_is_over_become_one_and_who_reads_sees_each_row
     assert upkeep.compact(url) == 3
     pd.testing.assert_frame_equal(logged(OUTCOMES), before)
     assert upkeep.compact(url) == 0
+
+
+@pytest.mark.parametrize("many", [0, 4, 100])
+def test_rows_that_were_put_apart_come_back_by_their_key_in_order(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, many: int
+) -> None:
+    monkeypatch.setattr(spill, "MANY", many)
+    apart = spill.Spill(tmp_path / "apart")
+    for part in range(5):
+        rows = pa.table({"row": [f"{part}a", f"{part}b", f"{part}+b", "nobody's"]})
+        more = rows if part != 3 else rows.append_column("more", pa.array([1.0, 2.0, 3.0, 4.0]))
+        apart.add(more, pa.array(["a", "b", "b", None]))
+    assert apart.keys == ["a", "b"]
+    own = segments.together(apart.of("b"))
+    assert own["row"].to_pylist() == [f"{part}{each}" for part in range(5) for each in ("b", "+b")]
+    assert [each for each in own["more"].to_pylist() if each] == [2.0, 3.0]
+    assert apart.of("c") == []
+    assert len(list((tmp_path / "apart").iterdir())) == {0: 10, 4: 4, 100: 0}[many]
 
 
 def tell(url: str, **told: list[Any]) -> None:
