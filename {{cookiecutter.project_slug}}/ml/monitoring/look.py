@@ -107,7 +107,9 @@ def judge(
     days = len(np.unique(matured.days))
     if days < ENOUGH:
         raise ContractError(
-            "monitor", f"{days} days have outcomes, a verdict needs {ENOUGH}", "Serve or `ml replay` more"
+            "monitor",
+            f"{days} days that {champion.digest[:12]} served have outcomes, a verdict needs {ENOUGH}",
+            "Serve or `ml replay` more, or name a later day with --until",
         )
     expected = expected_losses(newest.scores)[framing().task.metric].mean()
     return Look(
