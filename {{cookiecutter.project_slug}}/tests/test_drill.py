@@ -2,6 +2,7 @@
 
 from datetime import date
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -127,6 +128,19 @@ def test_a_fault_that_nobody_knows_and_a_store_without_a_bundle_are_told_in_one_
             drill([], None)
     for words in (("--since", "2013-05-01"), ("--season", "concept-drift")):
         assert "only a season begins on a day" in one_line(ml("drill", *words, ML_STORE_URL=tmp_path))
+
+
+def test_a_bundle_is_not_drilled_on_days_that_it_was_trained_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trained = {"fit": {"span": ["2013-01-01", "2013-03-05"]}, "test": {"days": ["2013-03-31"]}}
+    found = SimpleNamespace(digest="a" * 64, manifest=trained)
+    monkeypatch.setattr("ml.drill.drill.whole", lambda store, digest: found)
+    with (
+        configured(ML_STORE_URL=tmp_path, ML_DRILL_SINCE="2013-03-31"),
+        pytest.raises(ContractError, match="trained on days up to 2013-03-31, and the drill begins on 2013-03-31"),
+    ):
+        drill([], None)
 
 
 @pytest.mark.slow

@@ -182,7 +182,7 @@ def page(champion: Bundle, lake: str) -> str:
 
 
 def test_too_few_matured_days_give_no_verdict(champion: Bundle, lake: str) -> None:
-    with pytest.raises(ContractError, match="6 days have outcomes, a verdict needs 7"):
+    with pytest.raises(ContractError, match=r"6 days that \w{12} served have outcomes, a verdict needs 7"):
         looked(champion, served(champion, lake, "2013-04-01", "2013-04-06"))
 
 
@@ -191,6 +191,8 @@ def test_the_report_is_one_page_that_loads_nothing(page: str) -> None:
     assert "side by side" in page
     assert "none yet" in page
     assert "does not hold for all: nobody is held out" in page
+    assert re.search(r'<li class="moved">realised minus estimated loss: \+0\.\d{3},\s+outside its limits', page)
+    assert re.search(r"\d+ of 28 are inconclusive: so few days cannot tell", page)
     assert re.findall(r"""(?:src|href)\s*=\s*["'](?!#)([^"']+)|url\((?!#)([^)]+)\)|@import""", page) == []
     assert "<script" not in page
 

@@ -134,5 +134,5 @@ def test_a_number_is_erased_by_its_value_and_what_is_none_is_named(url: str) -> 
 
 
 def test_a_field_that_the_log_does_not_hold_is_named(url: str) -> None:
-    with pytest.raises(ContractError, match="the log holds no field 'name'"):
+    with pytest.raises(ContractError, match=r"the log holds no field 'name'\. Name carrier, "):
         upkeep.requests_of(url, "name", "Jane")

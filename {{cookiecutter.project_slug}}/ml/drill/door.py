@@ -73,7 +73,7 @@ class Door:
         if not rises:
             return None
         others = f", and {len(rises) - 1} other features" if len(rises) > 1 else ""
-        return f"{rises[0]} is missing in {found[rises[0]]:.0%} more of the requests than before{others}"
+        return f"{rises[0]} is missing in {100 * found[rises[0]]:.0f} more of a hundred requests than before{others}"
 
     def _last(self, moment: np.datetime64) -> np.datetime64 | None:
         """Return when the last page up to a moment was taken; None where there is none."""

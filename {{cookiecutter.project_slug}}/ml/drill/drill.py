@@ -10,6 +10,8 @@ from datetime import date, timedelta
 from pathlib import Path
 
 from ml.cluster.ways import variables
+from ml.contract import bundle
+from ml.contract.bundle import Bundle
 from ml.delivery.release import whole
 from ml.drill.door import Raised
 from ml.drill.evenings import A_DAY, Evening, Evenings
@@ -42,9 +44,10 @@ def drill(names: Sequence[str], digest: str | None) -> bool:
     found = whole(settings().store_url, digest)
     own = {"ML_RELEASE_ENVIRONMENT": ENVIRONMENT, "ML_RELEASE_BUNDLE": found.digest, "ML_ONLINE_URL": ""}
     with variables(**own):
+        onset, until = _days(settings().drill, found)
         reports = files.local(settings().reports_url, "reports")
         with files.alone(reports, "drill"):
-            told = [_play(name, reports) for name in chosen]
+            told = [_play(name, onset, until, reports) for name in chosen]
             plan = settings().drill
             words = f"Bundle {found.digest[:12]} ({found.rung}), {plan.calm_days} calm days from {plan.since} on."
             page = reports / PAGE
@@ -55,12 +58,11 @@ def drill(names: Sequence[str], digest: str | None) -> bool:
     return seen == len(told)
 
 
-def _play(name: str, reports: Path) -> Told:
+def _play(name: str, onset: date, until: date, reports: Path) -> Told:
     """Play one fault and watch its evenings until its alert is there, or the days are over."""
     conf, plan, begun = settings(), settings().drill, time.monotonic()
     for left in (conf.events_url, str(conf.spool), conf.labels_url, conf.profiles_url, conf.online_url):
         shutil.rmtree(files.local(left, "what earlier drills left"))  # simulated time begins anew
-    onset, until = _days(plan)
     fault = FAULTS[name](source.read(conf.lake_url, plan.since))
     say("drill", f"{name}: {fault.says}, from {onset} on")
     door, began = play(fault, plan.since, onset, until, reports / f"{name}.log")
@@ -76,8 +78,14 @@ def _play(name: str, reports: Path) -> Told:
     return told
 
 
-def _days(plan: Drill) -> tuple[date, date]:
-    """Return the first and the last day of the fault; raises ContractError where the lake has not all of the days."""
+def _days(plan: Drill, found: Bundle) -> tuple[date, date]:
+    """Return the first and the last day of the fault.
+
+    Raises ContractError where the bundle was trained on the days, or the lake has not all of them.
+    """
+    if plan.since <= (trained_until := bundle.trained_until(found.manifest)):
+        broken = f"{found.digest[:12]} was trained on days up to {trained_until}, and the drill begins on {plan.since}"
+        raise ContractError("drill", broken, "Edit [drill] in project.toml, or name an earlier --bundle")
     onset = plan.since + timedelta(days=plan.calm_days)
     until = onset + timedelta(days=plan.days - 1)
     there = source.days(settings().lake_url)

@@ -62,7 +62,7 @@ def closing(year: Sequence[Lived], first: str) -> str:
     after = [each for each in year if each.champion != first]
     if not after:
         answers = ", ".join(each.answer for each in tried) or "none was tried"
-        return f"No model was promoted in time to serve ({answers}): performance did not recover by retraining."
+        return f"No model was promoted in time to serve (gate: {answers}), so retraining changed nothing."
     found = together([each.sides for each in after]).compared()
     ours, theirs = (sum(bool(alarms) for alarms in each) for each in _alarms(after))
     return (

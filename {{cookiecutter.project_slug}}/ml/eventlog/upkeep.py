@@ -48,7 +48,9 @@ def requests_of(url: str, field: str, value: str) -> set[str]:
     columns = [name for name in (KEY + field, FEATURES + field) if name in TABLES[PREDICTIONS]]
     names_entity = field in framing().experiment.entity
     if not columns and not names_entity:
-        raise ContractError("events", f"the log holds no field {field!r}", "Name a field of KEY, or a feature's")
+        keys = {name.removeprefix(KEY) for name in TABLES[PREDICTIONS] if name.startswith(KEY)}
+        named = ", ".join(sorted({*keys, *framing().experiment.entity}))
+        raise ContractError("events", f"the log holds no field {field!r}", f"Name {named} or a feature")
     typed, found = _typed(field, value), set[str]()
     for rows in read.closed(url, PREDICTIONS).values():
         hits = [_is(rows[name], typed) for name in columns if name in rows.column_names]

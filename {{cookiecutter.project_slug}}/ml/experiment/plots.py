@@ -34,7 +34,7 @@ def sequence(axes: Axes, points: list[Point], decided: Interval, scale: float, l
 
 @picture(3.2, 0.42)
 def interval(axes: Axes, found: Interval) -> None:
-    """One check: the estimate with its bounds, the black mark of its limit, and a thin one at nothing."""
+    """One check: the estimate with its bounds, the thick mark of its limit, and a thin one at zero."""
     colour = COLOURS[found.answer]
     axes.axvline(0, color=CALM, lw=1)
     axes.hlines(0, found.low, found.high, color=colour, lw=3)

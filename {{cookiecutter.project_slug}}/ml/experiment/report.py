@@ -14,7 +14,7 @@ from ml.settings import settings
 
 TEMPLATE = Path(__file__).with_name("report.html")
 DECIDING = {"shadow": ("flips", 100.0, "% of decisions changed")}  # check, scale and label of the daily picture
-COST = ("primary", 1.0, "cost per thousand")
+COST = ("primary", 1.0, "cost per thousand, difference")
 
 
 def render(found: Verdict, shadows: pd.DataFrame) -> str:

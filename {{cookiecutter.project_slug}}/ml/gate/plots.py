@@ -12,7 +12,7 @@ ROW, GAP = 0.24, 0.7  # inches a row, and rows between all and the slices
 
 @picture(7, 2)
 def differences(axes: Axes, whole: dict[str, Interval], slices: dict[str, Interval]) -> None:
-    """Each difference with its bounds, coloured by its answer; the black mark is the margin."""
+    """Each difference with its bounds, coloured by its answer; the upright mark is the margin."""
     found = [*whole.values(), *slices.values()]
     place = np.concatenate([np.arange(len(whole)), np.arange(len(whole), len(found)) + GAP])
     colours = [COLOURS[each.answer] for each in found]

@@ -124,7 +124,7 @@ def cells(variable: Variable) -> list[str]:
     """Return what each cell of a variable holds, in words."""
     if variable.bins.kind == "category":
         return [*variable.bins.named, "other", "missing"]
-    edges = [f"{edge:.3g}" for edge in variable.bins.edges]
+    edges = [f"{edge:,.0f}" if abs(edge) >= 1000 else f"{edge:.3g}" for edge in variable.bins.edges]
     return [*[f"to {edge}" for edge in edges], f"over {edges[-1]}" if edges else "any", "never in training", "missing"]
 
 

@@ -83,7 +83,9 @@ def judge(champion: Bundle, trained: Profile, seen: Seen, profiles: Mapping[str,
     """
     if (days := len(seen.window.with_outcomes.days)) < ENOUGH:
         raise ContractError(
-            "monitor", f"{days} days have outcomes, a verdict needs {ENOUGH}", "Serve or `ml replay` more"
+            "monitor",
+            f"{days} days that {champion.digest[:12]} served have outcomes, a verdict needs {ENOUGH}",
+            "Serve or `ml replay` more, or name a later day with --until",
         )
     drawn = seen.drawn
     return Look(

@@ -34,10 +34,11 @@ def monitor(until: date | None, report: Path | None = None) -> dict[str, Any]:
     content = json.dumps(found, indent=1).encode()
     for folder in (home, reports):  # of this window, and the latest
         files.write(files.join(folder, VERDICT), content)
+    drifted, open_ = len(found["drifted"]), len(found["inconclusive"])
     say(
         "monitor",
         f"{found['since']} to {found['until']}: {found['status']}, {told(found)}; "
-        f"{len(found['drifted'])} of {len(looked.drifts)} variables drifted; report in {page}",
+        f"{drifted} of {len(looked.drifts)} variables drifted, {open_} inconclusive; report in {page}",
     )
     return found
 
@@ -98,6 +99,7 @@ def verdict(looked: Look) -> dict[str, Any]:
             for each in looked.drifts
         },
         "drifted": [each.name for each in looked.drifts if each.answer == "drift"],
+        "inconclusive": [each.name for each in looked.drifts if each.answer == "inconclusive"],
         "biased": seen.biased,
         "performance": {name: each._asdict() for name, each in looked.performance.items()},
     }

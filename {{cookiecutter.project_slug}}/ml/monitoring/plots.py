@@ -103,6 +103,6 @@ def drift(axes: Axes, drifts: list[Drift]) -> None:
         lw=2,
     )
     axes.set_yticks(place, [each.name for each in ordered])
-    axes.set(xlabel="Hellinger distance from training; the black mark is the threshold", xlim=(0, 1))
+    axes.set(xlabel="Hellinger distance from training; the upright mark is the threshold", xlim=(0, 1))
     axes.legend(ncols=4, loc="lower right")
     axes.grid(visible=False, axis="y")

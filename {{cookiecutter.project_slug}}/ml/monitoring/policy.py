@@ -69,12 +69,12 @@ def decide(known: Evidence, history: Sequence[Act], policy: Retraining) -> Decis
     if not asks:
         return Decision("wait", ["the last verdict asks for nothing"], rejected)
     if history and history[-1].came == "running":
-        return Decision("wait", [f"the attempt of {history[-1].day} has no verdict yet", *asks], rejected)
+        return Decision("wait", [f"the attempt of {history[-1].day} has no verdict yet", *_although(asks)], rejected)
     if rejected >= policy.rejections:
         broken = f"the last {rejected} attempts in a row came to no model that may go on"
         return Decision("stop", [f"{broken}: look why, then say `ml retrain --force`", *asks], rejected)
     if waits := held(known, history, policy):
-        return Decision("wait", [*waits, *asks], rejected)
+        return Decision("wait", [*waits, *_although(asks)], rejected)
     return Decision("train", asks, rejected, window(known.day, policy))
 
 
@@ -87,12 +87,17 @@ def asked(known: Evidence, policy: Retraining) -> list[str]:
     """Return what asks for a training: outcomes, or inputs that moved and hurt, or the champion's age."""
     asks, age = [], (known.day - known.trained_until).days
     if known.alarms:
-        asks.append(f"{' and '.join(known.alarms)} of what was served alarms")
+        verb = "alarms" if len(known.alarms) == 1 else "alarm"
+        asks.append(f"{' and '.join(known.alarms)} of what was served {verb}")
     if known.drifted and known.worse:
         asks.append(f"{len(known.drifted)} variables drifted and the loss is estimated to be worse")
     if age > policy.max_age_days:
         asks.append(f"the champion is {age} days old, retraining.max_age_days says {policy.max_age_days}")
     return asks
+
+
+def _although(asks: Sequence[str]) -> list[str]:
+    return [f"although {each}" for each in asks]
 
 
 def held(known: Evidence, history: Sequence[Act], policy: Retraining) -> list[str]:

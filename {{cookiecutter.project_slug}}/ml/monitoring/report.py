@@ -6,7 +6,7 @@ from typing import Any
 from ml.contract.framing import framing
 from ml.features.table import SCORE
 from ml.monitoring import drift, plots
-from ml.monitoring.look import Look
+from ml.monitoring.look import Look, importance
 from ml.pages import page, picture
 from ml.settings import settings
 
@@ -37,11 +37,13 @@ def render(look: Look, verdict: dict[str, Any]) -> str:
     return page.render(
         PAGE,
         project=settings().project,
+        environment=settings().release.environment,
         framing=framing(),
         verdict=verdict,
         look=look,
         matured=look.matured,
-        signals={each.name: each for each in look.signals},
+        meant=plots.MEANT,
+        weighed=bool(importance(look.bundle)),
         ranked=ranked,
         tested=look.bundle.manifest["ladder"][look.bundle.rung]["test"],
         profiles=drift.summary(*look.profiles, list(variables)).to_dict("index"),

@@ -24,8 +24,8 @@ def costs(axes: Axes, outcomes: NDArray[Any], scores: NDArray[np.float64], costs
     axes.axhline(1000 * len(positive) * costs.miss / rows, color=CALM, lw=1, ls=":", label="never act")
     axes.plot(thresholds, spent, color=STRONG, label="model")
     axes.axvline(costs.threshold, color=INK, lw=1.5)
-    axes.set(xlabel="threshold; the black line is the framing's", ylabel="cost per thousand", xlim=thresholds[[0, -1]])
-    axes.set_ylim(0, None)
+    axes.set(xlabel="threshold; the upright line is the framing's", xlim=thresholds[[0, -1]])
+    axes.set(ylabel="cost per thousand", ylim=(0, None))
     axes.legend(ncols=3, loc="upper left", bbox_to_anchor=(-0.1, 1.16), columnspacing=1)
 
 

@@ -143,6 +143,10 @@ def retrain(
     from ml.monitoring.retraining import ask
 
     github = needed("to start train.yml") if on == "github" else None  # before it counts as an attempt
+    if on == "kubeflow":  # likewise
+        from ml.pipeline import asked, reach
+
+        reach.refuse_unreachable(asked.training(None, image=reach.image(), on_cluster=True))
     decision = ask(force, on)
     if decision.decision == "stop":
         raise typer.Exit(EXIT["fail"])
