@@ -60,6 +60,7 @@ def test_a_reference_errs_as_much_as_a_window_of_as_many_days_and_rows() -> None
     its_own = known.chance(1e12, 10**9)
     assert known.chance(known.counts.sum(), 50).mean == pytest.approx(2 * its_own.mean)
     calm = days(np.full((50, 2), 50))  # rows alone, an eighth of chi-squared over each
+    assert calm.chance(1000, 14).denominator > 100 * known.chance(1e12, 14).denominator, "rows are known, days are few"
     assert calm.chance(calm.counts.sum(), 50).mean == pytest.approx(2 / (8 * 5000))
 
 
@@ -171,12 +172,13 @@ def test_expected_losses_are_the_mean_of_both_outcomes_by_the_score() -> None:
 def test_the_slope_is_that_of_the_recalibrated_logit_whatever_a_day_does_to_all_its_rows() -> None:
     rng = np.random.default_rng(5)
     day = np.repeat(np.arange(50), 2000)
-    logits = rng.normal(-2, 1, len(day))
-    scores = 1 / (1 + np.exp(-logits))
-    for slope in (1.0, 0.7):
-        truth = 1 / (1 + np.exp(-(slope * (logits + 2) - 2 + 0.3 * rng.normal(size=50)[day])))
+    moved = 0.4 * rng.normal(size=50)[day]  # of which nothing comes true
+    own = rng.normal(size=len(day))
+    scores = 1 / (1 + np.exp(2 - moved - own))
+    for slope, near in ((1.0, 0.05), (0.7, 0.1)):  # one step, so that far from 1 it goes too far
+        truth = 1 / (1 + np.exp(2 - slope * own - 0.3 * rng.normal(size=50)[day]))
         terms, information = slope_terms((rng.random(len(day)) < truth).astype(float), scores, day)
-        assert 1 + terms.sum() / information.sum() == pytest.approx(slope, abs=0.05)
+        assert 1 + terms.sum() / information.sum() == pytest.approx(slope, abs=near)
     for score in (0.1, 0.3, 1 / 3):
         same = slope_terms(np.ones(900), np.full(900, score), np.zeros(900, dtype=int))
         assert same[0].tolist() == same[1].tolist() == [0], "what rounding leaves is no information"
