@@ -176,6 +176,7 @@ CASES = {
     ],
     "InputDrift": [
         Case({DRIFTED: "1x140"}, "130m", DRIFT),
+        Case({DRIFTED: "1x140", DRIFTED.replace("exporter-1", "exporter-2"): "1x140"}, "130m", DRIFT),  # pods agree
         Case({DRIFTED: "1x130 0x90"}, "200m", DRIFT),  # once drifted, it does not flap
         Case({DRIFTED: "1x60 0x80"}, "130m"),  # one verdict alone
         Case({DRIFTED: "1x140", BROKEN: "0+50x140", PREDICTED: "0+50x140"}, "135m"),
