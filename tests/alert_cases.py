@@ -56,6 +56,7 @@ BUCKETS = [served("ml_prediction_seconds_bucket", le=limit) for limit in ("0.05"
 # A week in steps of half an hour in which one value in ten is missing, then nine in ten.
 NEWLY, WEEK = "0+100x336 33600+900x10", "0+1000x346"
 HOURLY = "0+900x10 9100+100x325 41700+900x10"  # nine in ten at the hours that are looked at, a week before as well
+ONCE = "0+100x200 20900+900x2 22800+100x132 36000+900x10"  # as it was for an hour in the middle of that week
 MISSED = "seats is missing far more often than in the week before."
 DRIFT = "1 of the model's inputs are not distributed as in training."
 SILENT = "There is no verdict on project of the last two days."
@@ -103,6 +104,9 @@ CASES = {
     "FeatureMissing": [
         Case({ABSENT: NEWLY, PREDICTED: WEEK}, "10260m", MISSED, {"feature": "seats"}, "30m"),
         Case({ABSENT: "_x336 0+900x10", PREDICTED: WEEK}, "10260m", MISSED, {"feature": "seats"}, "30m"),
+        Case({ABSENT: "0+100x336 33600+400x10", PREDICTED: WEEK}, "10260m", MISSED, {"feature": "seats"}, "30m"),
+        Case({ABSENT: ONCE, PREDICTED: WEEK}, "10260m", MISSED, {"feature": "seats"}, "30m"),
+        Case({ABSENT: "0+1x336 336+9x10", PREDICTED: "0+10x346"}, "10260m", every="30m"),  # twenty an hour
         Case({ABSENT: "0+900x346", PREDICTED: WEEK}, "10260m", every="30m"),  # it always was
         Case({ABSENT: HOURLY, PREDICTED: WEEK}, "10260m", every="30m"),  # at this hour it always was
         Case({ABSENT: "0+100x336 33600+250x10", PREDICTED: WEEK}, "10260m", every="30m"),
