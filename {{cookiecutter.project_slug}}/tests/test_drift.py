@@ -151,7 +151,9 @@ def test_drift_is_no_alarm_and_what_scores_let_expect_is_of_the_newest_days(monk
     monkeypatch.setattr("ml.monitoring.look.estimates", lambda *_: dict[str, Estimate]())
     monkeypatch.setattr(drift, "merged", lambda _: None)
     seen = Seen.of(Observations.together([early, late]))
-    told = monitor.verdict(judge(champion, cast(Profile, None), seen, profiles(served, LATER), []))
+    found = judge(champion, cast(Profile, None), seen, profiles(served, LATER), [])
+    moved, second, *others = found.drifts
+    told = monitor.verdict(replace(found, drifts=[moved, replace(second, answer="inconclusive"), *others]))
     assert (told["status"], told["drifted"]) == ("quiet", [VARIABLES[0]])
     assert (told["rows"], told["matured"], told["coverage"]) == (2800, 2100, 0.75)
     assert told["estimated"]["loss"] == pytest.approx(expected_losses(np.array([0.4]))[framing().task.metric][0])
