@@ -32,6 +32,11 @@ def told(name: str, **labels: str) -> str:
     return written(name, {"namespace": "ml", "service": "project-exporter", "pod": "project-exporter-1", **labels})
 
 
+def of_another_pod(series: str) -> str:
+    """Return what another pod tells of a series of the exporter."""
+    return series.replace("exporter-1", "exporter-2")
+
+
 def written(name: str, labels: Mapping[str, str]) -> str:
     """Return a series as Prometheus writes it."""
     told = [f'{key}="{value}"' for key, value in labels.items()]
@@ -51,6 +56,7 @@ BUCKETS = [served("ml_prediction_seconds_bucket", le=limit) for limit in ("0.05"
 # A week in steps of half an hour in which one value in ten is missing, then nine in ten.
 NEWLY, WEEK = "0+100x336 33600+900x10", "0+1000x346"
 HOURLY = "0+900x10 9100+100x325 41700+900x10"  # nine in ten at the hours that are looked at, a week before as well
+ONCE = "0+100x200 20900+900x2 22800+100x132 36000+900x10"  # as it was for an hour in the middle of that week
 MISSED = "seats is missing far more often than in the week before."
 DRIFT = "1 of the model's inputs are not distributed as in training."
 SILENT = "There is no verdict on project of the last two days."
@@ -89,13 +95,18 @@ CASES = {
         Case(
             {BROKEN: "0+10x30", PREDICTED: "0+90x30"}, "25m", "10% of the records break the contract and are refused."
         ),
+        Case({BROKEN: "0+6x30", PREDICTED: "0+94x30"}, "25m", "6% of the records break the contract and are refused."),
         Case({BROKEN: "0+10x30"}, "25m", "100% of the records break the contract and are refused."),
+        Case({BROKEN: "0+1x30", PREDICTED: "0+1x30"}, "25m", "50% of the records break the contract and are refused."),
         Case({BROKEN: "0+4x30", PREDICTED: "0+96x30"}, "25m"),
         Case({BROKEN: "0 0 5x30"}, "15m"),  # somebody tries something out
     ],
     "FeatureMissing": [
         Case({ABSENT: NEWLY, PREDICTED: WEEK}, "10260m", MISSED, {"feature": "seats"}, "30m"),
         Case({ABSENT: "_x336 0+900x10", PREDICTED: WEEK}, "10260m", MISSED, {"feature": "seats"}, "30m"),
+        Case({ABSENT: "0+100x336 33600+400x10", PREDICTED: WEEK}, "10260m", MISSED, {"feature": "seats"}, "30m"),
+        Case({ABSENT: ONCE, PREDICTED: WEEK}, "10260m", MISSED, {"feature": "seats"}, "30m"),
+        Case({ABSENT: "0+1x336 336+9x10", PREDICTED: "0+10x346"}, "10260m", every="30m"),  # twenty an hour
         Case({ABSENT: "0+900x346", PREDICTED: WEEK}, "10260m", every="30m"),  # it always was
         Case({ABSENT: HOURLY, PREDICTED: WEEK}, "10260m", every="30m"),  # at this hour it always was
         Case({ABSENT: "0+100x336 33600+250x10", PREDICTED: WEEK}, "10260m", every="30m"),
@@ -170,15 +181,29 @@ CASES = {
             f"What came of the predictions of {BUNDLE} is no longer what it predicts.",
             {"bundle": BUNDLE},
         ),
+        Case(
+            {ALARM: "1x20", INFO: "1x20", PREDICTED: "0+1x20"}
+            | {of_another_pod(each): "1x20" for each in (ALARM, INFO)},
+            "12m",
+            f"What came of the predictions of {BUNDLE} is no longer what it predicts.",
+            {"bundle": BUNDLE},
+        ),
         Case({ALARM: "0x20", INFO: "1x20", PREDICTED: "0+1x20"}, "12m"),
         Case({ALARM: "1x20", INFO: "1x20", PREDICTED: "7x20"}, "12m"),  # nobody asks
         Case({ALARM: "1x20", told("ml_monitor_info", bundle="0ld"): "1x20", PREDICTED: "0+1x20"}, "12m"),
     ],
     "InputDrift": [
         Case({DRIFTED: "1x140"}, "130m", DRIFT),
+        Case({DRIFTED: "1x140", of_another_pod(DRIFTED): "1x140"}, "130m", DRIFT),  # pods agree
         Case({DRIFTED: "1x130 0x90"}, "200m", DRIFT),  # once drifted, it does not flap
         Case({DRIFTED: "1x60 0x80"}, "130m"),  # one verdict alone
         Case({DRIFTED: "1x140", BROKEN: "0+50x140", PREDICTED: "0+50x140"}, "135m"),
+        Case({DRIFTED: "1x140", served("ALERTS", alertname="FeatureMissing", alertstate="firing"): "1x140"}, "135m"),
+        Case(
+            {DRIFTED: "1x140", served("ALERTS", alertname="ContractBroken", alertstate="pending"): "1x140"},
+            "135m",
+            DRIFT,
+        ),
     ],
     "ServingSkew": [
         Case(
@@ -198,7 +223,8 @@ CASES = {
         Case({JUDGED: "0x125", PREDICTED: "0+9x125"}, "248h", SILENT, every="2h"),
         Case({PREDICTED: "0+9x125"}, "248h", SILENT, every="2h"),
         Case({JUDGED: "0+7200x125", PREDICTED: "0+9x125"}, "248h", every="2h"),
-        Case({JUDGED: "0x125", PREDICTED: "_x100 0+9x25"}, "248h", every="2h"),  # too young for a verdict
+        Case({JUDGED: "0+7200x90 648000x35", PREDICTED: "0+9x125"}, "248h", SILENT, every="2h"),  # for three days
+        Case({JUDGED: "0x125", PREDICTED: "_x40 0+9x85"}, "248h", every="2h"),  # a week old: too young for a verdict
     ],
     "RetrainingStopped": [
         Case({told("ml_retraining_stopped"): "1x20"}, "10m", "Retraining has stopped itself and waits for a person."),

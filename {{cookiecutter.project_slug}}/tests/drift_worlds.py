@@ -144,12 +144,16 @@ class Served(NamedTuple):
 def served(seed: int, days: int = 28, **changed: float) -> Served:
     """Return what the monitor finds where the world serves what it was trained on, but for what is `changed`."""
     rng = np.random.default_rng(seed)
-    trained = _outcomes(rng, TRAINED)
-    sums = sums_by_day(trained[1], trained[2], trained[0], framing().task.metric)
-    known = reference(np.zeros((TRAINED, len(VARIABLES), 12), dtype=np.int64), sums)
+    known = with_outcomes(rng, np.zeros((TRAINED, len(VARIABLES), 12), dtype=np.int64))
     day, outcomes, scores = _outcomes(rng, days, **changed)
     window = Daily.of(Observations(scores, outcomes, day.astype(str), np.ones(len(day))))
     return Served(list(signals(known, window)), Expected.of(known, window))
+
+
+def with_outcomes(rng: np.random.Generator, counts: NDArray[np.int64]) -> Reference:
+    """Return the reference of some days' counts, and of outcomes and scores that are drawn."""
+    day, outcomes, scores = _outcomes(rng, len(counts))
+    return reference(counts, sums_by_day(outcomes, scores, day, framing().task.metric))
 
 
 def _outcomes(

@@ -1,10 +1,12 @@
 """The monitor on the bundle's own predictions of later real months: quiet in spring, alarmed in summer."""
 
+import html
 import json
 import re
 import shutil
 import subprocess
 from datetime import date
+from itertools import pairwise
 from pathlib import Path
 from typing import NamedTuple, get_args
 
@@ -195,20 +197,72 @@ def test_the_report_is_one_page_that_loads_nothing(page: str) -> None:
     assert re.search(r"\d+ of 28 are inconclusive: so few days cannot tell", page)
     assert re.findall(r"""(?:src|href)\s*=\s*["'](?!#)([^"']+)|url\((?!#)([^)]+)\)|@import""", page) == []
     assert "<script" not in page
+    judged = re.findall(r"<td>(?:drift|none|inconclusive)</td><td>([\d.]+)</td>\s*<td>([\d.]+)</td>", page)
+    ranks = [float(distance) / float(threshold) for distance, threshold in judged]
+    assert len(ranks) > 10
+    assert all(one >= other - 0.02 for one, other in pairwise(ranks)), "the furthest first"
+
+
+def browsed(page: Path, *flags: str) -> subprocess.CompletedProcess[str]:
+    """Show a page in a browser that has no network."""
+    quiet = ["--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking"]
+    quiet += ["--host-resolver-rules=MAP * ~NOTFOUND", f"--user-data-dir={page.parent / 'browser'}"]
+    command = [str(BROWSER), *quiet, *flags, page.as_uri()]
+    return subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
 
 
 @pytest.mark.slow
 @pytest.mark.skipif(BROWSER is None, reason="no browser; get it with: apt-get install -y chromium")
 def test_a_browser_without_a_network_shows_the_report_whole(page: str, tmp_path: Path) -> None:
     (tmp_path / "page.html").write_text(page)
-    flags = ["--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking"]
-    flags += ["--host-resolver-rules=MAP * ~NOTFOUND", f"--user-data-dir={tmp_path / 'browser'}"]
     target = tmp_path / "shot.png"
-    flags += ["--window-size=1000,2600", f"--screenshot={target}", "--enable-logging=stderr"]
-    address = (tmp_path / "page.html").as_uri()
-    ran = subprocess.run([str(BROWSER), *flags, address], capture_output=True, text=True, timeout=120, check=True)
-    assert "CONSOLE" not in ran.stderr
+    flags = ["--window-size=1000,2600", f"--screenshot={target}", "--enable-logging=stderr"]
+    assert "CONSOLE" not in browsed(tmp_path / "page.html", *flags).stderr
     shot = image.imread(target)
     assert shot.shape[:2] == (2600, 1000)
     painted = (shot[:, :, :3] < 0.98).any(axis=(1, 2))  # rows of the picture with anything on them
     assert painted[:2000].mean() > 0.6, "the report is empty where its plots belong"
+
+
+MEASURE = """
+const light = colour => {
+  const linear = part => part <= 0.04045 ? part / 12.92 : ((part + 0.055) / 1.055) ** 2.4;
+  const [red, green, blue] = colour.match(/[\\d.]+/g).map(part => linear(part / 255));
+  return 0.2126 * red + 0.7152 * green + 0.0722 * blue;
+};
+const behind = element => {
+  const colour = element ? getComputedStyle(element).backgroundColor : "rgb(255, 255, 255)";
+  return colour == "rgba(0, 0, 0, 0)" ? behind(element.parentElement) : colour;
+};
+const contrast = element => {
+  const [one, other] = [getComputedStyle(element).color, behind(element)].map(light);
+  return (Math.max(one, other) + 0.05) / (Math.min(one, other) + 0.05);
+};
+onload = () => {
+  const page = document.querySelector("iframe").contentDocument, root = page.documentElement;
+  const written = [...page.body.querySelectorAll("*:not(svg, svg *)")].filter(element =>
+    [...element.childNodes].some(node => node.nodeType == Node.TEXT_NODE && node.data.trim()));
+  const told = {
+    beyond: root.scrollWidth - root.clientWidth, background: light(behind(page.body)), texts: written.length,
+    contrast: Math.min(...written.map(contrast)),
+  };
+  document.body.textContent = JSON.stringify(told);
+};
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(BROWSER is None, reason="no browser; get it with: apt-get install -y chromium")
+@pytest.mark.parametrize("scheme", ["dark", "light"])
+def test_a_phone_shows_the_report_without_scrolling_sideways_and_each_text_can_be_read(
+    page: str, tmp_path: Path, scheme: str
+) -> None:
+    frame = f'<iframe style="width: 390px; height: 800px" srcdoc="{html.escape(page)}"></iframe>'
+    (tmp_path / "phone.html").write_text(f"<!doctype html>{frame}<script>{MEASURE}</script>")
+    prefers = f"--blink-settings=preferredColorScheme={['dark', 'light'].index(scheme)}"
+    shown = browsed(tmp_path / "phone.html", prefers, "--dump-dom", "--virtual-time-budget=5000").stdout
+    told = json.loads(shown.partition("<body>")[2].partition("</body>")[0])
+    assert told["beyond"] == 0
+    assert told["texts"] > 100
+    assert told["contrast"] >= 4.5, "as WCAG asks of text"
+    assert told["background"] < 0.05 if scheme == "dark" else told["background"] > 0.9

@@ -122,7 +122,8 @@ def test_days_are_local_and_hours_too(url: str) -> None:
         "2013-04-01T22",
         "2013-04-01T23",
     ]
-    assert profiles.counts(settings().profiles_url, BUNDLE, VARIABLES, NEXT, NEXT).days == [NEXT]
+    for day in (DAY, NEXT):
+        assert profiles.counts(settings().profiles_url, BUNDLE, VARIABLES, day, day).days == [day]
 
 
 def test_what_was_profiled_is_not_again_and_what_is_new_is(url: str) -> None:

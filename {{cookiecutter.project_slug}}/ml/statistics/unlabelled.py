@@ -25,11 +25,13 @@ def slope_terms(outcomes: Floats, scores: Floats, day: NDArray[np.int64]) -> tup
     """Return of each day the terms of the slope of recalibrated logits minus 1, one step from 1; [days] each.
 
     It is the sum of the first over that of the second, the information (Cox 1958). What shifts all logits of a day
-    alike is taken off day by day; where scores order records less well than they claim, it is negative.
+    alike is taken off day by day; where scores order records less well than they claim, it is negative. A day on which
+    all scores are the same knows nothing: both are 0.
     """
     logits, weights = logit(np.clip(scores, EDGE, 1 - EDGE)), scores * (1 - scores)
     usual = np.bincount(day, weights * logits) / np.maximum(np.bincount(day, weights), EDGE)
     apart = logits - usual[day]
+    apart[np.abs(apart) < EDGE] = 0  # else what rounding leaves would be divided by its own square
     terms, information = (outcomes - scores) * apart, weights * apart**2
     return np.bincount(day, terms).astype(np.float64), np.bincount(day, information).astype(np.float64)
 
