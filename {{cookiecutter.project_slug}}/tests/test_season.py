@@ -201,7 +201,7 @@ def test_the_page_has_a_row_for_each_stretch_and_says_why_nothing_was_promoted()
 
 
 @pytest.mark.slow
-def test_the_real_monitor_gate_and_release_move_a_blind_model_out_of_the_way(
+def test_the_real_monitor_gate_and_release_move_a_blind_model_that_is_old_out_of_the_way(
     bundle: tuple[str, str], lake: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """All of it but the training: the shared bundle has the gate's verdict against the simplest rung, here champion."""
@@ -216,14 +216,14 @@ def test_the_real_monitor_gate_and_release_move_a_blind_model_out_of_the_way(
         return Run(bundle[1])
 
     monkeypatch.setattr(world, "run", pipeline)
-    storm = [(date(2013, 6, 24), date(2013, 7, 7))]
-    monkeypatch.setattr(season, "stretches", lambda days, since, length: iter(storm))
+    late = [(date(2013, 10, 7), date(2013, 10, 20))]
+    monkeypatch.setattr(season, "stretches", lambda days, since, length: iter(late))
     with configured(ML_STORE_URL=tmp_path, ML_RELEASE_FOLDER=tmp_path / "environments"):
         (only,) = season.season(blind)
         there = release.of(season.ENVIRONMENT)
         assert settings().release.environment == "laptop", "nothing of this process has changed"
-    assert only.alarms
-    assert asked == [(date(2013, 4, 8), date(2013, 7, 6))]
+    assert only.decision.reasons == ["the champion is 202 days old, retraining.max_age_days says 180"]
+    assert asked == [(date(2013, 7, 22), date(2013, 10, 19))]
     assert there is not None
     assert there.champion == bundle[1]
     assert bundles.newest(str(tmp_path)) == bundle[1], "what was the newest before still is"
