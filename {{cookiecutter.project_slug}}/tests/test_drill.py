@@ -100,11 +100,11 @@ def page(predictions: int, broken: int = 0, missing: int = 0) -> str:
     )
 
 
-@pytest.mark.parametrize(("broken", "raised"), [(100, True), (4, False)])
-def test_many_broken_records_are_told_with_their_field(broken: int, raised: bool) -> None:
+@pytest.mark.parametrize(("sent", "broken", "raised"), [(100, 100, True), (100, 4, False), (8, 8, False)])
+def test_many_broken_records_are_told_with_their_field(sent: int, broken: int, raised: bool) -> None:
     door = Door()
     door.look(NOON, page(0))
-    door.look(NOON + HOUR, page(100 - broken, broken))
+    door.look(NOON + HOUR, page(sent - broken, broken))
     assert [each.alert for each in door.raised] == ["ContractBroken"] * raised
     assert all("seats missing" in each.says and each.at == NOON + HOUR for each in door.raised)
 

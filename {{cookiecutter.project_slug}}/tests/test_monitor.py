@@ -142,6 +142,9 @@ def test_bins_put_every_value_in_one_cell() -> None:
     assert counted[-2:].tolist() == [2, 1], "two that training never had, and one missing"
     texts = Bins.of(np.array(["a", "a", "b", ""], dtype=object))
     assert texts.count(np.array(["a", "c", "", ""], dtype=object)).tolist() == [1, 0, 1, 2]
+    rare = Bins.of(np.array(["a"] * 98 + ["b", "b"] + ["c"], dtype=object))
+    assert rare.named == ["a", "b"], "less than one in a hundred drowns in chance"
+    assert len(Bins.of(np.array(list("abcdefghijklmnopqrstuvwxyz"), dtype=object)).named) == 20
 
 
 def test_only_matured_days_make_the_window() -> None:

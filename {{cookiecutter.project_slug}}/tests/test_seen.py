@@ -54,6 +54,12 @@ def test_days_one_by_one_are_what_all_rows_at_once_are(rows: pd.DataFrame, hidde
     assert np.array_equal(found.drawn.scores, at_once.drawn.scores)
 
 
+@pytest.mark.usefixtures("rows", "hidden")
+def test_a_look_at_an_earlier_day_knows_nothing_of_later_ones() -> None:
+    found = seen.read(BUNDLE, OUT, date(2013, 4, 8))
+    assert found.window.days[-1] == found.newest.days[-1] == max(found.drawn.days) == "2013-04-08"
+
+
 @pytest.mark.usefixtures("rows")
 def test_of_many_rows_some_are_drawn_from_all_days_alike_and_all_are_counted(
     hidden: str, monkeypatch: pytest.MonkeyPatch
