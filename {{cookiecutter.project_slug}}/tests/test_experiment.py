@@ -19,9 +19,11 @@ from experiment_frames import BUNDLES, Model, labelled, mirrored
 from test_pages import loaded
 
 from ml.contract import release
+from ml.contract.events import SHADOWS, TABLES
 from ml.contract.framing import framing
 from ml.contract.release import Arm, Experiment, Mode, Release
 from ml.errors import ContractError
+from ml.eventlog.log import EventLog
 from ml.experiment import listen
 from ml.experiment.analysis import of_arms, of_shadow
 from ml.experiment.experiment import experiment, judge_running
@@ -318,6 +320,21 @@ def test_the_monitor_judges_what_runs_and_is_not_stopped_by_it(store: Path, caps
     release.write(Release(champion=BUNDLES["champion"]))
     judge_running()
     assert (capsys.readouterr().out, verdict.exists()) == ("", False)
+
+
+def test_a_shadow_is_judged_by_its_own_events_and_rows(tmp_path: Path) -> None:
+    shadow, rows = mirrored(Model())
+    earlier, older = mirrored(Model(skill=0.1), "earlier", seed=5)
+    with configured(ML_STORE_URL=tmp_path, ML_RELEASE_FOLDER=tmp_path / "environments"):
+        runs("shadow", 50)
+        write(pd.concat([rows, older], ignore_index=True).assign(stored=False))
+        for each in (earlier, shadow):
+            log = EventLog(settings().spool, settings().events_url, 3600)
+            log.append(SHADOWS, {name: each.assign(plan="plan")[name].tolist() for name in TABLES[SHADOWS]}, len(each))
+            log.close()
+        found = experiment()
+    assert found.arms == of_shadow(Plan("trial", "shadow", None), shadow, rows).arms
+    assert {each.requests for each in found.arms} == {len(shadow)}
 
 
 def test_the_page_of_a_shadow_has_its_pictures_and_escapes_names() -> None:

@@ -219,6 +219,17 @@ def test_evidence_is_of_the_verdict_the_champion_and_the_labels_since_its_last_d
     assert not retraining.evidence(told).serving
 
 
+@pytest.mark.usefixtures("store")
+def test_the_answer_to_an_earlier_verdict_stays_beside_it() -> None:
+    monitored("2013-07-21")
+    retraining.ask(forced=False, on="here")
+    waited = filed()
+    monitored("2013-07-22")
+    retraining.ask(forced=False, on="here")
+    assert filed()["day"] == "2013-07-22"
+    assert json.loads(files.read(files.join(settings().reports_url, "2013-07-21/retraining.json"))) == waited
+
+
 def test_every_answer_is_filed_and_only_what_acts_is_remembered(store: str, capsys: pytest.CaptureFixture[str]) -> None:
     monitored()
     assert retraining.ask(forced=False, on="here").decision == "wait"

@@ -4,7 +4,7 @@ One Parquet partition a local day of prediction lies below `settings().labels_ur
 prediction was logged with, in columns whose names begin as in the log.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import date, timedelta
 
 import pandas as pd
@@ -47,12 +47,18 @@ def by_day(
             yield day, partitions.read(url, day, columns)
 
 
-def read(url: str, since: date = date.min, until: date = date.max, columns: Sequence[str] = ()) -> pd.DataFrame:
-    """Return the labelled rows of some days in order, or these of their columns.
+def read(
+    url: str,
+    since: date = date.min,
+    until: date = date.max,
+    columns: Sequence[str] = (),
+    where: Callable[[pd.DataFrame], "pd.Series[bool]"] | None = None,
+) -> pd.DataFrame:
+    """Return the labelled rows of some days in order, or these of their columns, or those that are asked for.
 
-    Raises ContractError where there are none, or of another form.
+    Raises ContractError where there are no labels, or labels of another form.
     """
-    parts = [rows for _, rows in by_day(url, since, until, columns)]
+    parts = [rows[where(rows)] if where else rows for _, rows in by_day(url, since, until, columns)]
     if not parts:
         raise _none(url)
     rows = pd.concat(parts, ignore_index=True)

@@ -35,11 +35,10 @@ def of_arms(plan: Plan, labelled: pd.DataFrame) -> Verdict:
 
 
 def of_shadow(plan: Plan, events: pd.DataFrame, outcomes: pd.DataFrame) -> Verdict:
-    """Return the verdict on a shadow; raises ContractError where it has been shown nothing."""
-    ours = events[events.experiment == plan.name] if len(events) else events
-    if not len(ours):
+    """Return the verdict on a shadow, of its own events; raises ContractError where it has been shown nothing."""
+    if not len(events):
         raise ContractError("experiment", f"{plan.name} has no shadow events", "Wait for requests, or see --name")
-    whole = shadow.mirrored(ours, outcomes)
+    whole = shadow.mirrored(events, outcomes)
     comparisons, arms, notes = [], [_side(CHAMPION, whole.drop_duplicates("request_id"), "champion_")], []
     for arm, rows in whole.groupby("arm"):
         labelled = rows.cost.notna().any()

@@ -6,7 +6,7 @@ from ml.contract import labels, release
 from ml.contract.events import SHADOWS
 from ml.contract.release import Mode
 from ml.errors import ContractError
-from ml.eventlog.read import logged
+from ml.eventlog.read import by_hour, frame
 from ml.experiment.analysis import of_arms, of_shadow
 from ml.experiment.plan import plan
 from ml.experiment.report import render
@@ -43,15 +43,22 @@ def judge_running() -> None:
 
 def judged(name: str | None = None, mode: Mode | None = None) -> tuple[Verdict, pd.DataFrame]:
     """Return the verdict, and the shadow events that it is of, none in other modes; raises ContractError."""
-    conf, asked = settings(), plan(name, mode)
+    url, asked = settings().labels_url, plan(name, mode)
     if asked.mode != "shadow":
-        return of_arms(asked, labels.read(conf.labels_url, columns=labels.COLUMNS)), pd.DataFrame()
-    shadows = logged(SHADOWS)
+        own = labels.read(url, columns=labels.COLUMNS, where=lambda rows: rows.experiment == asked.name)
+        return of_arms(asked, own), pd.DataFrame()
+    shadows = _shadows(asked.name)
     try:
-        outcomes = labels.read(conf.labels_url, columns=CAME)
+        outcomes = labels.read(url, columns=CAME, where=lambda rows: rows.request_id.isin(shadows.request_id))
     except ContractError:  # a shadow can be compared before anything is labelled
         outcomes = pd.DataFrame(columns=CAME)
     return of_shadow(asked, shadows, outcomes), shadows
+
+
+def _shadows(experiment: str) -> pd.DataFrame:
+    """Return what an experiment's shadows would have said."""
+    hours = (frame(SHADOWS, [rows]) for rows in by_hour(settings().events_url, SHADOWS, settings().spool))
+    return pd.concat([frame(SHADOWS, []), *(rows[rows.experiment == experiment] for rows in hours)], ignore_index=True)
 
 
 def show(found: Verdict) -> None:

@@ -37,7 +37,7 @@ def _pictures(found: Verdict, compared: Comparison, shadows: pd.DataFrame) -> di
     if compared.sequence and name in intervals:
         made["sequence"] = plots.sequence(compared.sequence, intervals[name], scale, label)
     if len(shadows):
-        ours = shadows[(shadows.experiment == found.name) & (shadows.arm == compared.arm)]
+        ours = shadows[shadows.arm == compared.arm]
         answered = ours[ours.error == ""]
         if len(answered):
             made["scores"] = plots.scores(answered)

@@ -15,7 +15,7 @@ from ml.progress import say
 from ml.settings import settings
 from ml.store import files
 
-FILE = "retraining.json"  # the newest answer, of which the exporter makes a metric
+FILE = "retraining.json"  # an answer; of the newest the exporter makes a metric
 
 
 def ask(forced: bool, on: Place) -> Decision:
@@ -78,7 +78,10 @@ def _file(decision: Decision, verdict: dict[str, Any] | None, now: datetime) -> 
         "day": verdict and verdict["until"],
         "at": now.isoformat(),
     }
-    files.write(files.join(settings().reports_url, FILE), json.dumps(told, indent=1).encode())
+    reports = settings().reports_url
+    homes = [reports, files.join(reports, verdict["until"])] if verdict else [reports]
+    for home in homes:  # the latest, and beside the verdict that it is of
+        files.write(files.join(home, FILE), json.dumps(told, indent=1).encode())
 
 
 def _verdict() -> dict[str, Any] | None:
