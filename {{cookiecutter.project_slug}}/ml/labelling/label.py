@@ -40,10 +40,10 @@ def label() -> dict[str, Any]:
             if len(gone := old[~old.request_id.isin(rows.request_id)]):
                 rows = pd.concat([gone, rows], ignore_index=True)
             days.append(Day.of(day, rows, now, rule))
-            if list(old) != list(rows) or _said(old, "delay_hours") != _said(rows, "delay_hours"):
+            if list(old) != list(rows) or len(old) != len(rows) or _differ(old, rows, "delay_hours"):
                 partitions.write(conf.labels_url, day, rows)
                 written.append(str(day))
-            if _said(old[old.status != PENDING]) - _said(rows):
+            if _differ(old[old.status != PENDING], rows):
                 corrected.append(str(day))
     found = summary(days, now, rule) | {"unmatched": log.unmatched, "written": written, "corrected": corrected}
     page = files.join(conf.reports_url, PAGE)
@@ -70,7 +70,8 @@ def forget(requests: set[str]) -> int:
     return changed
 
 
-def _said(rows: pd.DataFrame, *also: str) -> set[tuple[Any, ...]]:
-    """Return what rows say of their requests, comparable: nothing where there is no value."""
-    said = rows[["request_id", "status", "outcome", *also]].astype(object)
-    return set(said.where(said.notna(), None).itertuples(index=False, name=None))
+def _differ(old: pd.DataFrame, rows: pd.DataFrame, *also: str) -> bool:
+    """Say whether something else is said now of a request that was labelled before; no value is the same as none."""
+    after = rows.drop_duplicates("request_id").set_index("request_id").reindex(old.request_id)
+    pairs = ((old[name].to_numpy(), after[name].to_numpy()) for name in ("status", "outcome", *also))
+    return any(((before != now) & ((before == before) | (now == now))).any() for before, now in pairs)
