@@ -11,6 +11,7 @@ from ml.pages.picture import BAD, CALM, GOOD, INK, OPEN, PALE, STRONG, Axes, as_
 from ml.statistics.bootstrap import interval, ratio_of_sums, resampled_days
 
 DRAWS = 400
+FEW = 3  # days of a week with outcomes, below which it is not drawn: so few have no interval to speak of
 ANSWERS = {"drift": BAD, "inconclusive": OPEN, "none": STRONG, "exempt": PALE}
 MEANT = {
     "rate": "observed minus predicted rate",
@@ -45,7 +46,8 @@ def performance(axes: Axes, reference: Reference, served: Daily) -> None:
 def weeks(axes: Axes, reference: Reference, served: Daily) -> None:
     """Realised and estimated loss of each seven days that have outcomes, the first with its 95 % interval over days."""
     known, metric = served.with_outcomes, framing().task.metric
-    stretches = [np.arange(first, min(first + 7, len(known.days))) for first in range(0, len(known.days), 7)]
+    weeks = (np.arange(first, min(first + 7, len(known.days))) for first in range(0, len(known.days), 7))
+    stretches = [each for each in weeks if len(each) >= FEW]
     middle = known.days.astype("datetime64[D]")[[each[len(each) // 2] for each in stretches]]
     realised, estimated, rows = known.realised, known.estimated, known.matured
     values = np.array([realised[each].sum() / rows[each].sum() for each in stretches])
