@@ -310,6 +310,14 @@ def test_a_row_keeps_what_was_logged_also_where_bundles_disagree_on_a_features_k
     assert rows.time[3] == at(DAY)
 
 
+def test_an_outcome_that_its_sender_takes_back_corrects_the_day(folder: Path) -> None:
+    add(folder, prediction("it", 0), prediction("now", 3 * DAY), outcome("it", 1))
+    label()
+    add(folder, outcome("it", 2, False))
+    assert label()["corrected"] == ["2024-03-04"], "its status is the same"
+    assert labels.read(settings().labels_url).outcome[0] == 0
+
+
 def test_where_senders_disagree_nothing_is_used_until_they_agree(folder: Path) -> None:
     add(folder, *(prediction(name, 0) for name in ("it", "sure")), prediction("now", 3 * DAY))
     add(folder, outcome("it", 1), outcome("sure", 1), outcome("sure", 2, sender="another"))
