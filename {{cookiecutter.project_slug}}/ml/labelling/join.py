@@ -21,13 +21,15 @@ def join(
     disagree none does; an outcome without a prediction labels nothing.
     """
     rows = predictions.sort_values(["time", "request_id"], ignore_index=True)
+    del predictions  # a day of a million is half a gigabyte, and the caller need not keep it
     times = rows.time.dt.tz_localize(None).to_numpy("datetime64[s]")
     rows["day"] = calendar.local(times, framing().time.timezone).astype("datetime64[D]").astype(str)
     labels = _labels(rows.time, _told(outcomes).reindex(rows.request_id), now, rule)
     rows = pd.concat([rows, labels], axis=1)
     logged = [str(name) for name in rows if str(name).startswith((KEY, FEATURES))]
-    for day, part in rows[[*COLUMNS, *logged]].groupby("day"):
-        yield date.fromisoformat(str(day)), part.reset_index(drop=True)
+    rows = rows[[*COLUMNS, *logged]]
+    for day in sorted(days := set(rows.day)):
+        yield date.fromisoformat(day), rows if len(days) == 1 else rows[rows.day == day].reset_index(drop=True)
 
 
 def _told(outcomes: pd.DataFrame) -> pd.DataFrame:

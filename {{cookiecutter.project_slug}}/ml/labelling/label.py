@@ -19,6 +19,7 @@ from ml.settings import settings
 from ml.store import files, partitions
 
 SUMMARY, PAGE = "labels.json", "labels.html"
+SAID = ["request_id", "status", "outcome", "delay_hours"]  # by which is seen what has changed
 
 
 def label() -> dict[str, Any]:
@@ -35,12 +36,13 @@ def label() -> dict[str, Any]:
             nothing = f"nothing has been predicted in the environment {conf.release.environment} yet"
             raise ContractError("labels", nothing, "Send requests to `ml serve`, or let `ml replay` send some")
         for day, rows in chain.from_iterable(join(*log.of(day), now, rule) for day in log.days):
-            old = partitions.read(conf.labels_url, day) if day in there else rows[:0]
-            old = old if set(COLUMNS) <= set(old) else rows[:0]  # one of another form says nothing
-            if len(gone := old[~old.request_id.isin(rows.request_id)]):
-                rows = pd.concat([gone, rows], ignore_index=True)
+            form = partitions.columns(conf.labels_url, day) if day in there else []
+            # One of another form says nothing.
+            old = partitions.read(conf.labels_url, day, SAID) if set(COLUMNS) <= set(form) else rows[SAID][:0]
+            if (gone := ~old.request_id.isin(rows.request_id)).any():
+                rows = pd.concat([partitions.read(conf.labels_url, day)[gone], rows], ignore_index=True)
             days.append(Day.of(day, rows, now, rule))
-            if list(old) != list(rows) or len(old) != len(rows) or _differ(old, rows, "delay_hours"):
+            if form != list(rows) or len(old) != len(rows) or _differ(old, rows, "delay_hours"):
                 partitions.write(conf.labels_url, day, rows)
                 written.append(str(day))
             if _differ(old[old.status != PENDING], rows):

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from datetime import date
 
 import pandas as pd
+import pyarrow.parquet as pq
 
 from ml.errors import ContractError
 from ml.store import files
@@ -25,6 +26,11 @@ def read(url: str, day: date, columns: Sequence[str] = ()) -> pd.DataFrame:
         return pd.read_parquet(io.BytesIO(files.read(place(url, day))), columns=list(columns) or None)
     except ValueError as error:
         raise ContractError("data", f"{place(url, day)} is no Parquet file: {error}", "Write it again") from error
+
+
+def columns(url: str, day: date) -> list[str]:
+    """Return the names of one day's columns."""
+    return list(pq.read_schema(io.BytesIO(files.read(place(url, day)))).names)
 
 
 def write(url: str, day: date, rows: pd.DataFrame) -> None:
