@@ -1,14 +1,14 @@
 """The verb: label what this environment predicted, rewrite the days whose labels changed, and report."""
 
 import json
-from itertools import chain
+from datetime import datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import Any, NamedTuple
 
 import pandas as pd
 
-from ml.contract.framing import framing
+from ml.contract.framing import Label, framing
 from ml.contract.labels import COLUMNS, PENDING
 from ml.errors import ContractError
 from ml.labelling.join import join
@@ -29,24 +29,16 @@ def label() -> dict[str, Any]:
     reached, nobody can say what did not come. What is no longer in the log keeps the label it has.
     """
     conf, rule = settings(), framing().label
-    there, days, written, corrected = partitions.days(conf.labels_url), list[Day](), list[str](), list[str]()
     with TemporaryDirectory() as folder:
         log = Log(Path(folder))
-        if not (now := log.newest) or not log.days:
+        if not log.newest or not log.days:
             nothing = f"nothing has been predicted in the environment {conf.release.environment} yet"
             raise ContractError("labels", nothing, "Send requests to `ml serve`, or let `ml replay` send some")
-        for day, rows in chain.from_iterable(join(*log.of(day), now, rule) for day in log.days):
-            form = partitions.columns(conf.labels_url, day) if day in there else []
-            # One of another form says nothing.
-            old = partitions.read(conf.labels_url, day, SAID) if set(COLUMNS) <= set(form) else rows[SAID][:0]
-            if (gone := ~old.request_id.isin(rows.request_id)).any():
-                rows = pd.concat([partitions.read(conf.labels_url, day)[gone], rows], ignore_index=True)
-            days.append(Day.of(day, rows, now, rule))
-            if form != list(rows) or len(old) != len(rows) or _differ(old, rows, "delay_hours"):
-                partitions.write(conf.labels_url, day, rows)
-                written.append(str(day))
-            if _differ(old[old.status != PENDING], rows):
-                corrected.append(str(day))
+        now, there = log.newest, {str(day) for day in partitions.days(conf.labels_url)}
+        labelled = [_day(log, day, day in there, now, rule) for day in log.days]
+    days = [each.became for each in labelled]
+    written = [str(each.became.day) for each in labelled if each.written]
+    corrected = [str(each.became.day) for each in labelled if each.corrected]
     found = summary(days, now, rule) | {"unmatched": log.unmatched, "written": written, "corrected": corrected}
     page = files.join(conf.reports_url, PAGE)
     files.write(page, render(found, days).encode())
@@ -70,6 +62,28 @@ def forget(requests: set[str]) -> int:
         partitions.write(url, day, rows[kept])
         changed += 1
     return changed
+
+
+class Labelled(NamedTuple):
+    """What became of a day, whether that is written anew, and whether what was said of it before was wrong."""
+
+    became: Day
+    written: bool
+    corrected: bool
+
+
+def _day(log: Log, name: str, there: bool, now: datetime, rule: Label) -> Labelled:
+    """Label a day, and write it if anything has changed; the rows of one day are in memory at a time."""
+    url = settings().labels_url
+    ((day, rows),) = join(*log.of(name), now, rule)
+    form = partitions.columns(url, day) if there else []
+    # One of another form says nothing.
+    old = partitions.read(url, day, SAID) if set(COLUMNS) <= set(form) else rows[SAID][:0]
+    if (gone := ~old.request_id.isin(rows.request_id)).any():
+        rows = pd.concat([partitions.read(url, day)[gone], rows], ignore_index=True)
+    if changed := form != list(rows) or len(old) != len(rows) or _differ(old, rows, "delay_hours"):
+        partitions.write(url, day, rows)
+    return Labelled(Day.of(day, rows, now, rule), changed, _differ(old[old.status != PENDING], rows))
 
 
 def _differ(old: pd.DataFrame, rows: pd.DataFrame, *also: str) -> bool:
