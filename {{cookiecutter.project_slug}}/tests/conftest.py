@@ -6,6 +6,7 @@ What is costly is made once for all of pytest's workers and only read; a test th
 import fcntl
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -42,6 +43,9 @@ QUIET = {
 NOON = {"X-Simulated-Time": "2013-04-01T12:00:00+00:00"}
 
 Ran = subprocess.CompletedProcess[str]
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # a shell's background: what tests start could not be interrupted
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
