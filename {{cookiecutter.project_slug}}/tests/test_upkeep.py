@@ -51,7 +51,7 @@ def test_segments_of_an_hour_that_is_over_become_one_and_who_reads_sees_each_row
     for name in names[:2]:  # as where it was interrupted: what was replaced is there still, or again
         files.write(files.join(url, OUTCOMES, f"{name}.parquet"), content[name])
         pd.testing.assert_frame_equal(logged(OUTCOMES), before)
-        hours = list(read.by_hour(url, OUTCOMES))
+        hours = list(read.by_hour(OUTCOMES))
         assert [len(rows) for rows in hours] == [6, 2, 4]
         pd.testing.assert_frame_equal(read.frame(OUTCOMES, hours), before)
     assert upkeep.compact(url) == 3

@@ -22,22 +22,22 @@ def logged(table: str) -> pd.DataFrame:
     return read(settings().events_url, table, settings().spool)
 
 
+def by_hour(table: str) -> Iterator[pa.Table]:
+    """Yield the rows of `logged` by the hours in which segments were begun: all of a long log are too many for memory.
+
+    An hour's rows may lack a column, or have it of another kind; `frame` makes one of several.
+    """
+    url, here = settings().events_url, settings().spool
+    for hour in sorted({name[:HOUR] for name in (*names(url, table), *spool.names(here, table))}):
+        yield _together(url, table, here, hour)
+
+
 def read(url: str, table: str, here: Path | None = None) -> pd.DataFrame:
     """Return a table's rows, in the order in which their segments were begun; none where there is no segment.
 
     `here` is this node's spool: what lies only there is read as well. Raises ContractError for what is no segment.
     """
     return frame(table, [_together(url, table, here)])
-
-
-def by_hour(url: str, table: str, here: Path | None = None) -> Iterator[pa.Table]:
-    """Yield the rows hour by hour in which segments were begun: where the log is long, all are too many for memory.
-
-    An hour's rows may lack a column, or have it of another kind; `frame` makes one of several.
-    """
-    there = {*names(url, table), *(spool.names(here, table) if here else ())}
-    for hour in sorted({name[:HOUR] for name in there}):
-        yield _together(url, table, here, hour)
 
 
 def frame(table: str, parts: Sequence[pa.Table]) -> pd.DataFrame:

@@ -57,7 +57,7 @@ def judged(name: str | None = None, mode: Mode | None = None) -> tuple[Verdict, 
 
 def _shadows(experiment: str) -> pd.DataFrame:
     """Return what an experiment's shadows would have said."""
-    hours = (frame(SHADOWS, [rows]) for rows in by_hour(settings().events_url, SHADOWS, settings().spool))
+    hours = (frame(SHADOWS, [rows]) for rows in by_hour(SHADOWS))
     return pd.concat([frame(SHADOWS, []), *(rows[rows.experiment == experiment] for rows in hours)], ignore_index=True)
 
 

@@ -18,7 +18,6 @@ from ml.eventlog import segments
 from ml.eventlog.read import by_hour, frame
 from ml.eventlog.spill import Spill
 from ml.features import calendar
-from ml.settings import settings
 
 REQUEST = "request_id"
 NOBODY = pa.schema([(REQUEST, pa.string()), ("day", pa.string())]).empty_table()
@@ -59,7 +58,7 @@ class Log:
         return frame(PREDICTIONS, self._predictions.of(day)), frame(OUTCOMES, self._outcomes.of(day))
 
     def _events(self, table: str) -> Iterator[pa.Table]:
-        for rows in by_hour(settings().events_url, table, settings().spool):
+        for rows in by_hour(table):
             newest = pc.max(rows["time"]).as_py()
             self.newest = max(filter(None, (newest, self.newest)), default=None)
             yield rows

@@ -82,7 +82,7 @@ def _drawn(champion: str, sample: int) -> pd.DataFrame:
     """Draw from all that a champion served, as it was logged, however long the log is: the lowest of random numbers."""
     rng, drawn = np.random.default_rng(SEED), list[pd.DataFrame]()
     lowest = np.zeros(0)
-    for told in by_hour(settings().events_url, events.PREDICTIONS, settings().spool):
+    for told in by_hour(events.PREDICTIONS):
         rows = frame(events.PREDICTIONS, [told])
         own = rows[(rows.bundle == champion) & ~rows.degraded & ~rows.stored]
         numbers = np.concatenate([lowest, rng.random(len(own))])
