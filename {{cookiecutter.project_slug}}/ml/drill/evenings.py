@@ -9,7 +9,6 @@ import pandas as pd
 from ml.contract import bundle, labels, release
 from ml.contract.events import PREDICTIONS
 from ml.contract.framing import framing
-from ml.contract.profile import Profile
 from ml.drill.door import Raised
 from ml.drill.stage import midnight
 from ml.eventlog.read import logged
@@ -22,7 +21,6 @@ from ml.monitoring.retraining import evidence
 from ml.monitoring.seen import Seen
 from ml.monitoring.skew import compare
 from ml.settings import settings
-from ml.store import files
 
 SAMPLE = 300  # requests of a day that go through the offline path
 A_DAY = timedelta(days=1)
@@ -43,8 +41,7 @@ class Evenings:
     def __init__(self) -> None:
         conf = settings()
         self._champion = bundle.load(conf.store_url, release.read().champion)
-        home = bundle.folder(conf.store_url, self._champion.digest)
-        self._trained = Profile.load(files.read(files.join(home, bundle.PROFILE)))
+        self._trained = profiles.of_training(self._champion)
         rows = labels.read(conf.labels_url)
         self._rows = rows[rows.bundle == self._champion.digest]
         wait = rows.delay_hours.fillna(framing().label.attribution_hours)

@@ -21,11 +21,11 @@ from ml.monitoring.daily import Daily
 from ml.monitoring.look import ENOUGH, judge
 from ml.monitoring.observations import Observations
 from ml.monitoring.policy import Evidence
+from ml.monitoring.profiles import of_training
 from ml.monitoring.seen import Seen
 from ml.monitoring.signal import signals
 from ml.pipeline.run import run
 from ml.settings import settings
-from ml.store import files
 
 
 def world() -> World:
@@ -51,8 +51,7 @@ def _watch(digest: str, served: Served, labelled: NDArray[np.str_]) -> Evidence 
     champion, seen = _loaded(digest), Seen.of(served.said)
     if len(seen.window.with_outcomes.days) < ENOUGH:
         return None
-    trained = Profile.load(files.read(files.join(bundle.folder(settings().store_url, digest), bundle.PROFILE)))
-    found = judge(champion, trained, seen, _profiles(served, seen.newest.days), [])
+    found = judge(champion, of_training(champion), seen, _profiles(served, seen.newest.days), [])
     trained_until = bundle.trained_until(champion.manifest)
     return Evidence(
         day=date.fromisoformat(found.matured.days[-1]),

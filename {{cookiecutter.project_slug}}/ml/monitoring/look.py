@@ -22,7 +22,6 @@ from ml.monitoring.seen import DRAWN, Seen, read
 from ml.monitoring.signal import Signal, highest_estimate, signals
 from ml.settings import settings
 from ml.statistics.metrics import Estimate, estimates
-from ml.store import files
 
 ENOUGH = 7  # matured days below which nothing is said
 
@@ -70,10 +69,9 @@ def look(until: date | None) -> Look:
     """
     conf, named = settings(), release.read()
     champion = bundle.load(conf.store_url, named.champion)
-    trained = Profile.load(files.read(files.join(bundle.folder(conf.store_url, champion.digest), bundle.PROFILE)))
     seen = read(champion, named.experiment, until)
     arms = list(side_by_side(conf.labels_url, *span, DRAWN)) if (span := seen.window.span) else []
-    return judge(champion, trained, seen, _profiles(champion, seen.newest), arms)
+    return judge(champion, profiles.of_training(champion), seen, _profiles(champion, seen.newest), arms)
 
 
 def judge(champion: Bundle, trained: Profile, seen: Seen, profiles: Mapping[str, Profile], arms: list[Arm]) -> Look:

@@ -8,10 +8,13 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from ml.contract.bundle import PROFILE, Bundle, folder
 from ml.contract.profile import Profile
 from ml.contract.reference import Variable
 from ml.errors import ContractError
 from ml.monitoring.profile_files import Part, Place, batches, counting, parts, together
+from ml.settings import settings
+from ml.store import files
 
 ATTEMPTS = 5  # at an hour whose parts are merged while it is read
 
@@ -21,6 +24,11 @@ class Counted(NamedTuple):
 
     days: list[date]
     counts: dict[str, NDArray[np.int64]]
+
+
+def of_training(champion: Bundle) -> Profile:
+    """Return the profile of the training table, as the bundle carries it."""
+    return Profile.load(files.read(files.join(folder(settings().store_url, champion.digest), PROFILE)))
 
 
 def arms(url: str, bundle: str) -> list[str]:
