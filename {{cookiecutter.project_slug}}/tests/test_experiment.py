@@ -289,9 +289,10 @@ def store(equal: pd.DataFrame, tmp_path: Path) -> Iterator[Path]:
 
 
 def test_the_verb_leaves_a_verdict_and_a_page_that_loads_nothing(
-    store: Path, capsys: pytest.CaptureFixture[str]
+    store: Path, equal: pd.DataFrame, capsys: pytest.CaptureFixture[str]
 ) -> None:
     found = experiment()
+    assert found.comparisons == judge(equal).comparisons, "with what entities cost before: it makes bounds narrower"
     home = store / "reports" / settings().release.environment / "experiments"
     assert Verdict.model_validate_json((home / "trial.json").read_text()) == found
     page = (home / "trial.html").read_text()

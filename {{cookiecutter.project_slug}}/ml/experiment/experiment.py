@@ -45,8 +45,7 @@ def judged(name: str | None = None, mode: Mode | None = None) -> tuple[Verdict, 
     """Return the verdict, and the shadow events that it is of, none in other modes; raises ContractError."""
     url, asked = settings().labels_url, plan(name, mode)
     if asked.mode != "shadow":
-        own = labels.read(url, columns=labels.COLUMNS, where=lambda rows: rows.experiment == asked.name)
-        return of_arms(asked, own), pd.DataFrame()
+        return of_arms(asked, labels.read(url, columns=labels.COLUMNS)), pd.DataFrame()  # also of before it began
     shadows = _shadows(asked.name)
     try:
         outcomes = labels.read(url, columns=CAME, where=lambda rows: rows.request_id.isin(shadows.request_id))
